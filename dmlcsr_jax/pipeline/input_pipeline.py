@@ -1,0 +1,231 @@
+"""From a prepared split to batches of numpy arrays, by Grain, in threads or worker processes.
+
+Nothing is carried from one batch to the next: which examples a training step sees and how they are varied follows from
+the seed and the step alone, so a run goes on from any step as if it had never stopped, and every number of threads,
+workers and hosts gives the same global batches.
+"""
+
+import atexit
+import contextlib
+import functools
+import math
+import os
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import grain
+import grain.experimental
+import jax
+import numpy as np
+from absl import flags
+
+from dmlcsr_jax.datasets.spec import IGNORE_ID, FaceSpec
+from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.pipeline import transforms
+from dmlcsr_jax.types import Batch
+
+
+class Examples(Protocol):
+    """Undecoded examples: `{"image": bytes, "label": bytes, "name": str}`, as `datasets.builder.Source` gives them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """Full batches in an epoch; those left over are dropped, and others every epoch. UserError where there is none."""
+    if not 1 <= batch_size <= num_examples:
+        raise UserError(
+            f"config.training.batch_size is {batch_size}; it must be 1 to {num_examples}, the training examples"
+        )
+    return num_examples // batch_size
+
+
+def train_batches(
+    source: Examples,
+    spec: FaceSpec,
+    *,
+    size: tuple[int, int],
+    batch_size: int,
+    augmentation: transforms.Augmentation | None = None,
+    seed: int = 0,
+    start_step: int = 0,
+    num_workers: int = 0,
+    process_index: int | None = None,
+    process_count: int | None = None,
+) -> Iterator[Batch]:
+    """This host's part of the global batches, without end.
+
+    Epoch e takes the examples in an order drawn from (seed, e); the example at position p of it is varied by a
+    generator made from (seed, e, p). Step s is at positions from (s mod steps) · batch_size on, and host h has the h-th
+    part of it.
+
+    Args:
+      source: undecoded examples.
+      spec: their classes, which say what mirroring does to them.
+      size: (height, width) of the batches.
+      batch_size: global; a multiple of the number of hosts.
+      augmentation: how much the pictures are varied; None for `Augmentation()`.
+      seed: where all chance comes from.
+      start_step: the first step to give; costs nothing to skip to.
+      num_workers: processes that decode and augment (their main module must guard its start by
+        `if __name__ == "__main__"`); 0 for threads of this process.
+      process_index: this host; JAX's own where None.
+      process_count: number of hosts, likewise.
+
+    Returns:
+      `Batch`es of [batch_size / process_count, height, width]; uint8, every mask true.
+    """
+    host, hosts = _hosts(process_index, process_count)
+    if batch_size % hosts:
+        raise UserError(f"config.training.batch_size is {batch_size}; it must be a multiple of the {hosts} hosts")
+    steps = steps_per_epoch(len(source), batch_size)
+    order = _TrainingOrder(len(source), seed, batch_size, steps, start_step, host, hosts)
+    load = functools.partial(
+        _load_varied,
+        source=source,
+        size=size,
+        augmentation=augmentation or transforms.Augmentation(),
+        flip_table=spec.flip_table(),
+        seed=seed,
+    )
+    return _iterate(_pipeline(order, load, batch_size // hosts, _batch, num_workers))
+
+
+def eval_batches(
+    source: Examples,
+    *,
+    size: tuple[int, int],
+    batch_size: int,
+    num_workers: int = 0,
+    process_index: int | None = None,
+    process_count: int | None = None,
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """This host's examples once each and in order, the last batch filled up so that all have one shape.
+
+    Hosts share the examples in contiguous parts and make the same number of batches, some of which may be all filling.
+
+    Args:
+      source: undecoded examples.
+      size: (height, width) of the batches.
+      batch_size: on this host.
+      num_workers: as `train_batches`.
+      process_index: likewise.
+      process_count: likewise.
+
+    Yields:
+      A `Batch` of [batch_size, height, width], and [batch_size] int64 indices into `source`. Filling is black with
+      labels 255, mask False and index -1.
+    """
+    host, hosts = _hosts(process_index, process_count)
+    share = math.ceil(len(source) / hosts)
+    indices = np.full(math.ceil(share / batch_size) * batch_size, -1)
+    mine = range(len(source))[host * share : (host + 1) * share]
+    indices[: len(mine)] = mine
+    load = functools.partial(_load_whole, source=source, size=size)
+    return _iterate(_pipeline(indices, load, batch_size, _batch_with_indices, num_workers))
+
+
+class _Place(NamedTuple):
+    """An example of an epoch: its index in the source, and what its generator is made from."""
+
+    index: int
+    epoch: int
+    position: int
+
+
+class _TrainingOrder:
+    """Places of one host's examples, from `start_step` on and without end; random access for Grain."""
+
+    def __init__(self, size: int, seed: int, batch_size: int, steps: int, start_step: int, host: int, hosts: int):
+        self._size, self._seed, self._batch_size, self._steps = size, seed, batch_size, steps
+        self._share = batch_size // hosts
+        self._first_step, self._first_of_share = start_step, host * self._share
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, item: int) -> _Place:
+        step, within = divmod(item, self._share)
+        epoch, step = divmod(self._first_step + step, self._steps)
+        position = step * self._batch_size + self._first_of_share + within
+        return _Place(int(_permutation(self._size, self._seed, epoch)[position]), epoch, position)
+
+    def __repr__(self) -> str:
+        return f"_TrainingOrder({vars(self)})"
+
+
+@functools.lru_cache(maxsize=4)
+def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(size)
+
+
+def _load_varied(place: _Place, *, source, size, augmentation, flip_table, seed) -> dict[str, np.ndarray]:
+    example = source[place.index]
+    image, labels = transforms.decode_image(example["image"]), transforms.decode_label(example["label"])
+    rng = np.random.default_rng((seed, place.epoch, place.position))
+    image, labels = transforms.augmented(image, labels, size, augmentation, flip_table, rng)
+    return {"images": image, "labels": labels, "mask": np.True_, "index": np.int64(place.index)}
+
+
+def _load_whole(index: int, *, source, size) -> dict[str, np.ndarray]:
+    if index < 0:
+        image, labels = np.zeros((*size, 3), np.uint8), np.full(size, IGNORE_ID, np.uint8)
+    else:
+        example = source[int(index)]
+        image = transforms.fit_image(transforms.decode_image(example["image"]), size)
+        labels = transforms.fit_labels(transforms.decode_label(example["label"]), size)
+    return {"images": image, "labels": labels, "mask": np.bool_(index >= 0), "index": np.int64(index)}
+
+
+def _batch(examples: Sequence[dict[str, np.ndarray]]) -> Batch:
+    return Batch(*(np.stack([example[field] for example in examples]) for field in Batch._fields))
+
+
+def _batch_with_indices(examples: Sequence[dict[str, np.ndarray]]) -> tuple[Batch, np.ndarray]:
+    return _batch(examples), np.stack([example["index"] for example in examples])
+
+
+def _pipeline(order: Sequence, load: Callable, batch_size: int, batch: Callable, num_workers: int) -> grain.IterDataset:
+    """Loads in order, ahead of the reader by two batches of examples, and two batches more put together."""
+    threads = max(4, os.cpu_count() or 1) if not num_workers else 1
+    ahead = max(threads, math.ceil(2 * batch_size / max(num_workers, 1)))
+    read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
+    examples = grain.MapDataset.source(order).map(load).to_iter_dataset(read)
+    if num_workers:
+        # Grain's workers read absl flags, which nobody has parsed outside `app.run`: take their defaults.
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        examples = examples.mp_prefetch(grain.MultiprocessingOptions(num_workers, per_worker_buffer_size=ahead))
+    batches = examples.batch(batch_size, batch_fn=batch)
+    return grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=2)
+
+
+# Iterators that are still in use. Grain's threads complain if the interpreter goes away under them.
+_OPEN: weakref.WeakSet = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for batches in list(_OPEN):
+        batches.close()
+
+
+def _iterate(batches: grain.IterDataset) -> Iterator:
+    """The batches; threads and workers stop when the iterator is closed or dropped, or the interpreter ends."""
+
+    def run() -> Iterator:
+        with contextlib.closing(iter(batches)) as iterator:
+            yield from iterator
+
+    running = run()
+    _OPEN.add(running)
+    return running
+
+
+def _hosts(process_index: int | None, process_count: int | None) -> tuple[int, int]:
+    host = jax.process_index() if process_index is None else process_index
+    return host, jax.process_count() if process_count is None else process_count

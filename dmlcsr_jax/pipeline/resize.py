@@ -1,0 +1,70 @@
+"""Bilinear resizing with aligned corners, as the network and its losses use it."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_WIDEST_BAND = 20  # beyond it a dense product is cheaper than a sum of taps
+
+
+def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Resizes the spatial axes so that the corner pixels of input and output coincide.
+
+    Output pixel i lies at i * (input - 1) / (output - 1) of the input, and mixes the two pixels beside it
+    in inverse proportion to their distance.
+
+    Args:
+      x: [..., H, W, C] floating point.
+      size: (height, width) of the output.
+
+    Returns:
+      [..., height, width, C] of the dtype of `x`; computed in at least float32. Differentiable (reverse mode).
+    """
+    y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    axes = [(axis % x.ndim, length) for axis, length in zip((-3, -2), size, strict=True)]
+    for axis, length in sorted(axes, key=lambda pair: pair[1] / x.shape[pair[0]]):
+        if x.shape[axis] != length:
+            y = _resize_axis(y, axis, length)
+    return y.astype(x.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _resize_axis(x, axis, length):
+    return _apply(_weights(x.shape[axis], length), x, axis)
+
+
+def _forward(x, axis, length):
+    return _resize_axis(x, axis, length), x.shape[axis]
+
+
+def _backward(axis, length, size, gradient):
+    # The transposed matrix, applied as the matrix is: the scatter that autodiff would give is far slower.
+    return (_apply(_weights(size, length).T, gradient, axis),)
+
+
+_resize_axis.defvjp(_forward, _backward)
+
+
+def _weights(size: int, length: int) -> np.ndarray:
+    """[length, size] float64: the share of each input pixel in each output pixel."""
+    position = np.linspace(0, size - 1, length)
+    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(size)))
+
+
+def _apply(matrix: np.ndarray, x: jax.Array, axis: int) -> jax.Array:
+    """The matrix times x along one axis; as few taps an output where its rows are that short."""
+    used = matrix > 0
+    start = used.argmax(axis=1)
+    band = int((matrix.shape[1] - used[:, ::-1].argmax(axis=1) - start).max())
+    if band > _WIDEST_BAND:
+        product = jnp.tensordot(jnp.asarray(matrix, x.dtype), x, ((1,), (axis,)), precision=jax.lax.Precision.HIGHEST)
+        return jnp.moveaxis(product, 0, axis)
+    start = np.minimum(start, matrix.shape[1] - band)
+    column = (-1,) + (1,) * (x.ndim - axis - 1)
+    return sum(
+        jnp.take(x, start + tap, axis, mode="clip")
+        * np.take_along_axis(matrix, (start + tap)[:, None], axis=1).reshape(column).astype(x.dtype)
+        for tap in range(band)
+    )
