@@ -24,6 +24,8 @@ class Batch(NamedTuple):
 class Predictions(NamedTuple):
     """Logits of the three heads at stride 4 of the input: h = ceil(H / 4), w = ceil(W / 4).
 
+    A network without edge heads has None for both kinds of edges.
+
     Attributes:
       parsing: [B, h, w, C] logits of the C face parts.
       binary_edge: [B, h, w, 2] logits of "no edge" and "edge".

@@ -1,6 +1,10 @@
 """Before JAX starts: the processor, seen as four devices, so that synchronisation is tested everywhere."""
 
 import os
+import pathlib
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+# Most of the time goes into compiling; what two tests share is compiled once.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(tempfile.gettempdir(), "dmlcsr_jax_tests_xla")))

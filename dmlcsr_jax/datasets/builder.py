@@ -33,10 +33,10 @@ from concurrent import futures
 from typing import Any
 
 import tensorflow_datasets as tfds
-from absl import logging
 from rich import console as rich_console
 from rich import progress as rich_progress
 
+from dmlcsr_jax.console import quiet
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 
@@ -53,7 +53,7 @@ class Source:
 
     def __init__(self, directory: str | os.PathLike, split: str):
         self._directory, self._split = os.fspath(directory), split
-        with _quiet():
+        with quiet():
             builder = tfds.builder_from_directory(self._directory)
             self._records = builder.as_data_source(split, decoders=_UNDECODED)
 
@@ -109,7 +109,7 @@ class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def __init__(self, spec: FaceSpec, *, key: str, data_dir: str | os.PathLike = ""):
         self.spec = spec
         root = os.fspath(data_dir) or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-        with _quiet():
+        with quiet():
             super().__init__(data_dir=os.path.expanduser(root), config=tfds.core.BuilderConfig(name=key))
 
     @abc.abstractmethod
@@ -148,7 +148,7 @@ class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _prepare(self, directory: pathlib.Path) -> None:
         for leftover in directory.parent.glob("incomplete.*"):
             shutil.rmtree(leftover)
-        with _quiet():
+        with quiet():
             if not directory.exists():  # else another process did it while this one waited
                 self.download_and_prepare(file_format=tfds.core.FileFormat.ARRAY_RECORD)
             else:
@@ -229,14 +229,3 @@ def _lock(path: pathlib.Path) -> Iterator[None]:
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings of TFDS about TensorFlow or custom variants."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_WIDEST_BAND = 20  # beyond it a dense product is cheaper than a sum of taps
+_WIDEST_BAND = 12  # beyond it a dense product is cheaper than a sum of taps
 
 
 def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:

@@ -1,0 +1,20 @@
+"""What people see while something runs."""
+
+import contextlib
+from collections.abc import Iterator
+
+from absl import logging
+from rich.console import Console
+
+console = Console()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps warnings of libraries (TFDS about TensorFlow, Orbax about its modes) from the screen."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

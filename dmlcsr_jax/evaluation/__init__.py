@@ -1,0 +1,1 @@
+"""Scores: confusion matrices and what is read from them."""

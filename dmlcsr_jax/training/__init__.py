@@ -1,0 +1,1 @@
+"""Training: schedules, steps, self-regulation, checkpoints and the loop."""
