@@ -1,0 +1,76 @@
+"""State dicts in files: PyTorch's `.pth`, `.safetensors` and `.npz`. Nothing in a file is ever executed."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from dmlcsr_jax.errors import UserError
+
+SUFFIXES = (".pth", ".pt", ".safetensors", ".npz")
+
+
+def read_state_dict(path: str | pathlib.Path) -> Mapping[str, Any]:
+    """Names and arrays (or tensors) of a file; a dictionary that holds them as "state_dict" is opened.
+
+    `.pth` is read with `weights_only=True`, which refuses everything but tensors and plain containers, and
+    `.npz` without pickles.
+
+    Raises:
+      UserError: the file is not there, not of a known kind, cut short, or holds anything else.
+    """
+    path = pathlib.Path(path)
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path} has suffix {path.suffix!r}; weights are read from {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise UserError(f"{path} is no file; name a file of weights ({', '.join(SUFFIXES)})")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state_dict = _torch(path).load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # a broken or hostile pickle or zip file raises nearly anything
+        raise _refusal(path, error) from error
+    return state_dict.get("state_dict", state_dict) if isinstance(state_dict, dict) else state_dict
+
+
+def write_state_dict(path: str | pathlib.Path, state_dict: Mapping[str, np.ndarray]) -> None:
+    """Writes names and arrays in the format of the file's suffix.
+
+    Raises:
+      UserError: the suffix is unknown, or the file cannot be written.
+    """
+    path = pathlib.Path(path)
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path} has suffix {path.suffix!r}; weights are written to {', '.join(SUFFIXES)}")
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        if path.suffix == ".npz":
+            np.savez(temporary, **state_dict)
+        elif path.suffix == ".safetensors":
+            save_file(dict(state_dict), temporary)
+        else:
+            torch = _torch(path)
+            torch.save({name: torch.from_numpy(np.array(array)) for name, array in state_dict.items()}, temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); name another file") from error
+
+
+def _torch(path: pathlib.Path) -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(f"{path} needs PyTorch; install it with pip install 'dmlcsr_jax[torch]'") from error
+    return torch
+
+
+def _refusal(path: pathlib.Path, error: Exception) -> UserError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return UserError(f"{path} cannot be read as weights ({reason[:200]}); is it whole, and of the kind its name says?")

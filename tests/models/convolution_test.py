@@ -1,0 +1,120 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+from jax.sharding import PartitionSpec
+
+from dmlcsr_jax.models import convolution as module
+from dmlcsr_jax.models.convolution import convolution
+
+CHANNELS = 6
+# input channels, output channels, groups
+PLAIN, DEPTHWISE, GROUPED = (CHANNELS, 5, 1), (CHANNELS, CHANNELS, CHANNELS), (CHANNELS, 4, 2)
+
+
+def reference(x, kernel, *, strides=1, dilation=1, groups=1):
+    padding = [(dilation * (k - 1) // 2,) * 2 for k in kernel.shape[:2]]
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (strides, strides),
+        padding,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def inputs(shape, kernel_size, channels, dtype=np.float32):
+    inside, outside, groups = channels
+    random = np.random.default_rng(0)
+    x = random.normal(0.5, 1.0, (*shape, inside)).astype(dtype)
+    return x, random.normal(size=(kernel_size, kernel_size, inside // groups, outside)).astype(dtype)
+
+
+def value_and_gradients(function, x, kernel, **options):
+    y, pull_back = jax.vjp(functools.partial(function, **options), x, kernel)
+    weights = np.random.default_rng(1).normal(size=y.shape).astype(y.dtype)
+    return (y, *pull_back(jnp.asarray(weights)))
+
+
+def assert_agrees(ours, expected):
+    for a, b, bound in zip(ours, expected, (1e-4, 1e-3, 1e-3), strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        assert np.abs(a - b).max() <= bound * np.abs(b).max()
+
+
+def compare(shape, kernel_size, channels, **options):
+    x, kernel = inputs(shape, kernel_size, channels)
+    options["groups"] = channels[2]
+    ours = jax.jit(functools.partial(value_and_gradients, convolution, **options))(x, kernel)
+    assert_agrees(ours, value_and_gradients(reference, x, kernel, **options))
+
+
+@pytest.mark.parametrize("channels", [PLAIN, DEPTHWISE, GROUPED], ids=["plain", "depthwise", "grouped"])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("kernel_size", [1, 3, 7])
+def test_agrees_with_lax(kernel_size, strides, dilation, channels):
+    for size in ((9, 12), (8, 5)):
+        compare((2, *size), kernel_size, channels, strides=strides, dilation=dilation)
+
+
+@pytest.mark.parametrize("size", [(16, 32), (17, 31), (18, 33), (19, 30)])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("channels", [(64, 80, 1), (16, 48, 1)], ids=["wide", "narrow"])
+def test_winograd_agrees_with_lax(channels, dilation, size, monkeypatch):
+    taken = []
+    monkeypatch.setattr(module, "_combine", lambda *args, combine=module._combine: taken.append(1) or combine(*args))
+    compare((2, *size), 3, channels, dilation=dilation)
+    assert taken
+
+
+@pytest.mark.parametrize("dtype", [np.float64, jnp.bfloat16])
+@pytest.mark.parametrize(("kernel_size", "channels"), [(1, PLAIN), (3, DEPTHWISE), (3, (64, 64, 1))])
+def test_other_dtypes_are_exactly_lax(kernel_size, channels, dtype):
+    with jax.enable_x64(True):
+        x, kernel = inputs((1, 24, 24), kernel_size, channels, dtype)
+        groups = channels[2]
+        ours = value_and_gradients(convolution, x, kernel, groups=groups)
+        for a, b in zip(ours, value_and_gradients(reference, x, kernel, groups=groups), strict=True):
+            assert a.dtype == b.dtype == dtype
+            np.testing.assert_array_equal(a, b)
+
+
+def loss(function, kernel, x):
+    return (function(x, kernel) ** 2).sum()
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_transformations(kernel_size):
+    x, kernel = inputs((2, 24, 24), kernel_size, (64, 64, 1))
+    expected = jax.grad(functools.partial(loss, reference))(kernel, x)
+    ours = functools.partial(loss, convolution)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("batch",))
+
+    def summed(kernel, x):
+        return jax.lax.psum(jax.grad(ours)(kernel, x), "batch")
+
+    results = {
+        "checkpoint": jax.jit(jax.grad(jax.checkpoint(ours)))(kernel, x),
+        "pmap": jax.pmap(summed, axis_name="batch", in_axes=(None, 0), out_axes=None)(kernel, x[None]),
+        # With its check of varying axes, shard_map adds up the gradients of what does not vary by itself.
+        "shard_map": jax.shard_map(
+            jax.grad(ours), mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec("batch")), out_specs=PartitionSpec()
+        )(kernel, x),
+    }
+    for name, result in results.items():
+        assert np.abs(result - expected).max() <= 1e-3 * np.abs(expected).max(), name
+
+
+def test_only_the_branch_of_the_platform_is_compiled():
+    x, kernel = inputs((2, 24, 24), 1, (64, 64, 1))
+    gradients = jax.jit(jax.grad(functools.partial(loss, convolution), (0, 1)))
+    compiled = gradients.lower(kernel, x).compile().as_text()
+    assert "conditional" not in compiled and "convolution(" not in compiled
+    exported = export.export(gradients, platforms=["cuda"])(kernel, x).mlir_module()
+    assert "stablehlo.convolution" in exported and "stablehlo.dot_general" not in exported
