@@ -1,0 +1,78 @@
+"""Checkpoints: whole or passed over, the best kept, and enough by themselves."""
+
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from configs import default
+from dmlcsr_jax.datasets import get_spec
+from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.training import checkpoints
+from dmlcsr_jax.training.state import create_model, create_state, init_variables
+from dmlcsr_jax.types import InputConvention
+
+CONFIG = default.get_config("debug")
+CARD = checkpoints.Card(get_spec("lapa"), CONFIG.model.to_dict(), (64, 48), InputConvention("BGR"))
+
+
+@pytest.fixture(scope="module")
+def state():
+    model = create_model(CARD.spec.num_classes, ConfigDict(CARD.model))
+    return create_state(init_variables(model, seed=0), optax.sgd(0.1, momentum=0.9))
+
+
+def at(state, step):
+    return state.replace(step=jnp.asarray(step, jnp.int32), params=jax.tree.map(lambda leaf: leaf + step, state.params))
+
+
+@pytest.fixture
+def workdir(state, tmp_path):
+    """Steps 1 to 5, the second of which is the best; the fourth was not evaluated."""
+    with checkpoints.open_manager(tmp_path / "checkpoints") as manager:
+        for step, score in ((1, 0.2), (2, 0.9), (3, 0.3), (4, checkpoints.UNSCORED), (5, 0.4)):
+            checkpoints.save(manager, at(state, step), CARD, score)
+    return tmp_path
+
+
+def test_newest_two_and_best_are_kept(workdir):
+    assert sorted(int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*")) == [2, 4, 5]
+    assert checkpoints.find_checkpoint(workdir).name == "2"
+
+
+def test_restores_the_newest_bit_for_bit(workdir, state):
+    abstract = jax.eval_shape(lambda: state)
+    with checkpoints.open_manager(workdir / "checkpoints") as manager:
+        restored = checkpoints.restore_latest(manager, abstract)
+    jax.tree.map(np.testing.assert_array_equal, restored, at(state, 5))
+
+
+def test_a_broken_newest_is_passed_over(workdir, state):
+    for path in (workdir / "checkpoints" / "5").rglob("*"):
+        if path.is_file() and path.stat().st_size > 1000:
+            path.write_bytes(path.read_bytes()[:100])
+    with checkpoints.open_manager(workdir / "checkpoints") as manager:
+        restored = checkpoints.restore_latest(manager, jax.eval_shape(lambda: state))
+    assert int(restored.step) == 4
+
+
+def test_a_step_folder_alone_says_how_to_use_it(workdir, state, tmp_path):
+    shutil.copytree(workdir / "checkpoints" / "4", tmp_path / "elsewhere")
+    variables, card = checkpoints.load(tmp_path / "elsewhere")
+    assert card == CARD and card.spec.score_groups["overall"] == ("brows", "eyes", "nose", "mouth")
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], at(state, 4).params)
+
+
+def test_what_is_not_there_is_said(workdir, tmp_path):
+    with pytest.raises(UserError, match="no such workdir"):
+        checkpoints.load(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no checkpoint"):
+        checkpoints.load(tmp_path / "empty")
+    shutil.rmtree(workdir / "checkpoints" / "2" / "variables" / "d")
+    with pytest.raises(UserError, match="cannot be read"):
+        checkpoints.load(workdir / "checkpoints" / "2")

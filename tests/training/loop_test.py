@@ -1,0 +1,58 @@
+"""Parts of the loop that need no training."""
+
+import json
+
+import jax.numpy as jnp
+import pytest
+
+from configs import default
+from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.training import loop
+from dmlcsr_jax.training.logs import RunLog, read_metrics
+from dmlcsr_jax.training.state import TrainState
+
+
+@pytest.mark.parametrize(
+    ("step", "every", "total", "due"),
+    [(3, 5, 20, False), (5, 5, 20, True), (20, 6, 20, True), (19, 6, 20, False), (4, 0, 20, False), (20, 0, 20, True)],
+)
+def test_is_due(step, every, total, due):
+    assert loop.is_due(step, every, total) is due
+
+
+def test_a_workdir_belongs_to_one_configuration(tmp_path):
+    config = default.get_config("debug")
+    loop.claim_workdir(tmp_path, config)
+    (tmp_path / "checkpoints").mkdir()
+    config.input.num_workers = 2
+    config.evaluation.split = "test"
+    loop.claim_workdir(tmp_path, config)  # neither changes what is learnt
+    before = (tmp_path / "config.json").read_text()
+    assert json.loads(before)["evaluation"]["split"] == "test"
+    config.optimizer.learning_rate = 1.0
+    with pytest.raises(UserError, match=r"optimizer\.learning_rate is 0\.001 there and 1\.0 here"):
+        loop.claim_workdir(tmp_path, config)
+    assert (tmp_path / "config.json").read_text() == before
+
+
+def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
+    log = RunLog(tmp_path, start_step=0)
+    for step in (1, 2, 3):
+        log.scalars(step, {"train/total": 1.5 * step})
+    log.close()
+    with (tmp_path / "metrics.jsonl").open("a") as lines:
+        lines.write('{"step": 4, "train/to')  # the process was killed here
+    log = RunLog(tmp_path, start_step=2)
+    log.scalars(3, {"train/total": 7.0})
+    log.close()
+    assert read_metrics(tmp_path / "metrics.jsonl") == [
+        {"step": 1, "train/total": 1.5},
+        {"step": 2, "train/total": 3.0},
+        {"step": 3, "train/total": 7.0},
+    ]
+
+
+def test_a_diverged_state_is_not_saved(tmp_path):
+    state = TrainState(jnp.asarray(7), {"a": jnp.asarray([1.0, jnp.nan])}, {}, ())
+    with pytest.raises(UserError, match="step 7"):
+        loop.require_finite(state, tmp_path)

@@ -1,0 +1,123 @@
+"""The pmapped training step is the published one, on any number of devices."""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from dmlcsr_jax.losses import LossWeights
+from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models.pretrained import from_torch, to_torch
+from dmlcsr_jax.training.optimizer import make_optimizer
+from dmlcsr_jax.training.state import create_state, init_variables
+from dmlcsr_jax.training.steps import AXIS, local_rows, make_predict_step, make_train_step, replicate, shard
+from dmlcsr_jax.types import Batch, InputConvention
+from tests.golden.parameters import state_dict
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+NORMALISED = InputConvention("RGB", (0.0,) * 3, (1 / 255,) * 3)  # the golden images are normalised already
+RATE, MOMENTUM, DECAY = 1e-3, 0.9, 5e-4
+
+
+def sgd():
+    config = ml_collections.ConfigDict({"optimizer": {"momentum": MOMENTUM, "weight_decay": DECAY}})
+    return make_optimizer(config, lambda step: RATE)
+
+
+def fresh(variables, devices):
+    return replicate(create_state(jax.tree.map(jnp.array, variables), sgd()), devices)
+
+
+def golden_batch(images, labels):
+    images = np.moveaxis(images.astype(np.float64), 1, -1)
+    return shard(Batch(images, labels, np.ones(len(labels), bool)), 1)
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The float64 step of the published network, compiled once: (state -> fresh state, step)."""
+    with jax.enable_x64(True):
+        arrays = state_dict(json.loads((GOLDEN / "state_dict_shapes_11.json").read_text()))
+        variables = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), from_torch(arrays))
+        model = DMLCSR(11, dtype=jnp.float64, axis_name=AXIS)
+        step = make_train_step(model, sgd(), LossWeights(), NORMALISED, jax.devices()[:1])
+        yield variables, step
+
+
+@pytest.mark.slow
+def test_gradients_equal_golden(published):
+    variables, step = published
+    golden = np.load(GOLDEN / "gradients_11.npz")
+    with jax.enable_x64(True):
+        state, terms = step(fresh(variables, jax.devices()[:1]), golden_batch(golden["image"], golden["labels"]))
+        assert float(terms["total"]) == pytest.approx(float(golden["loss"]), rel=1e-9)
+        # The momentum buffer starts at 0: after one step it is gradient + decay * parameter.
+        buffer = next(leaf.trace for leaf in jax.tree.leaves(state.opt_state, is_leaf=has_trace) if has_trace(leaf))
+        gradients = jax.tree.map(lambda b, p: np.asarray(b) - DECAY * np.asarray(p), buffer, variables["params"])
+    gradients = to_torch({"params": gradients})
+    norms = dict(zip(golden["norm_names"].tolist(), golden["norms"].tolist(), strict=True))
+    assert set(norms) == set(gradients)
+    for name, norm in norms.items():
+        if norm > 1e-6:
+            assert np.linalg.norm(gradients[name]) == pytest.approx(norm, rel=1e-6), name
+    full = [name for name in golden.files if name.startswith("grad:")]
+    assert len(full) == 9
+    for name in full:
+        difference = np.abs(gradients[name.removeprefix("grad:")] - golden[name]).max()
+        assert difference <= 1e-6 * np.abs(golden[name]).max(), name
+
+
+def has_trace(leaf):
+    return hasattr(leaf, "trace") and not isinstance(leaf, jax.Array)
+
+
+@pytest.mark.slow
+def test_six_steps_equal_golden(published):
+    variables, step = published
+    golden = np.load(GOLDEN / "trajectory_11.npz")
+    assert (golden["learning_rate"], golden["momentum"], golden["weight_decay"]) == (RATE, MOMENTUM, DECAY)
+    with jax.enable_x64(True):
+        state = fresh(variables, jax.devices()[:1])
+        for images, labels, loss in zip(golden["images"], golden["labels"], golden["losses"], strict=True):
+            state, terms = step(state, golden_batch(images, labels))
+            assert float(terms["total"]) == pytest.approx(float(loss), rel=1e-7)
+        norm = np.sqrt(sum(float(jnp.vdot(p, p)) for p in jax.tree.leaves(state.params)))
+        assert norm == pytest.approx(float(golden["param_norm"]), rel=1e-9)
+        mean = state.batch_stats["encoder"]["bn1"]["mean"]
+        np.testing.assert_allclose(mean, golden["running_mean_bn1"], rtol=1e-6, atol=1e-9)
+
+
+def test_two_devices_take_the_step_of_one():
+    """In float64 and everything that is synchronised: all terms but Lovász, which ranks each device's own pixels."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 33, 41, 3)).astype(np.uint8)
+    labels = rng.integers(0, 5, (2, 33, 41)).astype(np.uint8)
+    labels[0, :20] = 255  # the devices count different numbers of pixels
+    batch = Batch(images, labels, np.ones(2, bool))
+    with jax.enable_x64(True):
+        model = DMLCSR(5, backbone="tiny", width=8, dtype=jnp.float64, axis_name=AXIS)
+        variables = init_variables(model, seed=0)
+        results = []
+        for count in (1, 2):
+            devices = jax.devices()[:count]
+            step = make_train_step(model, sgd(), LossWeights(lovasz=0.0), InputConvention(), devices)
+            state, terms = step(fresh(variables, devices), shard(batch, count))
+            results.append((jax.device_get(state), {k: float(v) for k, v in terms.items() if k != "lovasz"}))
+    (one, one_terms), (two, two_terms) = results
+    assert two_terms == pytest.approx(one_terms, rel=1e-9)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9), one, two)
+    assert int(one.step) == 1
+
+
+def test_predictions_come_back_in_order():
+    model = DMLCSR(3, backbone="tiny", width=8)
+    variables = init_variables(model, seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (8, 24, 32, 3)).astype(np.uint8)
+    labels = local_rows(make_predict_step(model, InputConvention())(variables, shard(images)))
+    assert labels.shape == (8, 24, 32) and labels.dtype == np.uint8
+    again = local_rows(make_predict_step(model, InputConvention())(variables, shard(images[::-1])))
+    np.testing.assert_array_equal(labels, again[::-1])
