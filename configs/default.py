@@ -1,0 +1,131 @@
+"""The default configuration: every field, what it means, and the published recipe as its value.
+
+Data are the embedded synthetic faces; the network and its training are those of the paper (473², ResNet-101,
+SGD 1e-3, polynomial schedule, 200 epochs). Every other file here only overrides this one.
+
+    python main.py --config=configs/default.py --workdir=runs/default --config.training.batch_size=16
+
+`:debug` makes any recipe a run of a minute: `--config=configs/default.py:debug`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The configuration; `arg` is "" or "debug"."""
+    config = ConfigDict()
+
+    # One number decides initial weights, the order of the data and every augmentation.
+    config.seed = 0
+    # A checkpoint (or workdir) to start from instead of chance; its classes may be others.
+    config.init_from = ""
+
+    config.dataset = ConfigDict()
+    # synthetic (faces drawn by code) or folder (your own pictures and labels).
+    config.dataset.name = "synthetic"
+    # The raw data: for `folder`, a directory with {train,val,test}/{images,labels} and label_names.txt.
+    config.dataset.path = ""
+    # Where prepared data lie; "" is TFDS's own place (~/tensorflow_datasets, or $TFDS_DATA_DIR).
+    config.dataset.data_dir = ""
+    config.dataset.synthetic = ConfigDict()
+    # Faces by split, their side in pixels, and the seed they are drawn from.
+    config.dataset.synthetic.train = 2000
+    config.dataset.synthetic.val = 200
+    config.dataset.synthetic.test = 200
+    config.dataset.synthetic.size = 256
+    config.dataset.synthetic.seed = 0
+
+    config.input = ConfigDict()
+    # The network's input in pixels; pictures are scaled into it with their aspect kept.
+    config.input.height = 473
+    config.input.width = 473
+    # Order of the channels that the network is given; with init_from, that checkpoint's is used.
+    config.input.channel_order = "RGB"
+    # Random scale (deviation, and bound, around 1), rotation (deviation in degrees; bound is twice it) and the
+    # share of the examples that are rotated.
+    config.input.scale = 0.25
+    config.input.rotation = 30.0
+    config.input.rotation_probability = 0.6
+    # The share of examples that are mirrored, left and right parts changing names.
+    config.input.flip_probability = 0.5
+    # Strength (0..1) of random brightness, contrast, saturation and hue; the paper uses none.
+    config.input.color_jitter = 0.0
+    # Worker processes that decode and augment; 0 does it in threads of this process.
+    config.input.num_workers = 0
+
+    config.model = ConfigDict()
+    # resnet101 (published), resnet50, resnet34, resnet18, or tiny.
+    config.model.backbone = "resnet101"
+    # Channels of the first stage; everything scales with it. 64 is the published network.
+    config.model.width = 64
+    # deep (published: three 3x3 convolutions) or plain (torchvision's 7x7).
+    config.model.stem = "deep"
+    # The encoder's: abn (published: activated batch norm, leaky ReLU) or batch_norm (torchvision's, with ReLU).
+    config.model.norm = "abn"
+    # A file of ImageNet weights for the encoder (.pth, .safetensors, .npz), or "".
+    config.model.pretrained_backbone = ""
+    # The two parts of the method that can be taken out for comparison.
+    config.model.edge_heads = True
+    config.model.dual_graph = True
+    # Computation in float32 or bfloat16; parameters, statistics and losses are float32 always.
+    config.model.dtype = "float32"
+    # Recompute residual blocks in the backward pass: less memory, about a third more time.
+    config.model.rematerialise = False
+
+    config.loss = ConfigDict()
+    # Weights of the terms; see dmlcsr_jax/losses/objective.py.
+    config.loss.lovasz = 2.0
+    config.loss.cross_entropy = 2.0
+    config.loss.binary_edge = 1.0
+    config.loss.category_edge = 0.2
+    config.loss.binary_edge_attention = 4.0
+    config.loss.category_edge_attention = 1.0
+
+    config.optimizer = ConfigDict()
+    # SGD with momentum and weight decay coupled to the gradient, as in PyTorch.
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.momentum = 0.9
+    config.optimizer.weight_decay = 5e-4
+    # poly (by step, to 0), cosine (by epoch, to learning_rate * minimum_factor) or constant.
+    config.optimizer.schedule = "poly"
+    config.optimizer.power = 0.9
+    config.optimizer.minimum_factor = 0.01
+    # Epochs that rise from learning_rate * minimum_factor to learning_rate before it.
+    config.optimizer.warmup_epochs = 0
+
+    config.self_regulation = ConfigDict()
+    # Cycles after the first epochs: the rate restarts at learning_rate * learning_rate_factor in each and falls
+    # as a cosine to learning_rate * minimum_factor.
+    config.self_regulation.enabled = False
+    config.self_regulation.epochs_before_cycles = 150
+    config.self_regulation.cycle_epochs = 10
+    config.self_regulation.learning_rate_factor = 0.5
+
+    config.training = ConfigDict()
+    # Pictures a step, over all devices of all hosts.
+    config.training.batch_size = 28
+    config.training.epochs = 200
+    # Steps between two lines of the log, and between two checkpoints (besides one after each evaluation).
+    config.training.log_every = 20
+    config.training.checkpoint_every = 500
+
+    config.evaluation = ConfigDict()
+    # Epochs between two evaluations, the split they score, and pictures a batch over this host's devices.
+    config.evaluation.every_epochs = 5
+    config.evaluation.split = "val"
+    config.evaluation.batch_size = 16
+
+    if arg == "debug":
+        debug(config)
+    elif arg:
+        raise ValueError(f"argument {arg!r} is unknown; it can be 'debug'")
+    return config
+
+
+def debug(config: ConfigDict) -> None:
+    """Shrinks a configuration, in place, to a run of a minute on a laptop."""
+    config.dataset.synthetic.update(train=32, val=8, test=8, size=96)
+    config.input.update(height=64, width=64)
+    config.model.update(backbone="tiny", width=8)
+    config.training.update(batch_size=8, epochs=2, log_every=2, checkpoint_every=4)
+    config.evaluation.update(every_epochs=1, batch_size=8)

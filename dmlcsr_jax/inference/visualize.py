@@ -1,0 +1,85 @@
+"""Label maps as pictures that people can look at and programs can read."""
+
+import pathlib
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from dmlcsr_jax.datasets.spec import FaceSpec
+
+
+def colorize(labels: np.ndarray, spec: FaceSpec) -> np.ndarray:
+    """[H, W] uint8 class numbers -> [H, W, 3] uint8 RGB in the palette's colours; ignored pixels grey."""
+    table = np.full((256, 3), 128, np.uint8)
+    table[: spec.num_classes] = spec.palette
+    return table[labels]
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, spec: FaceSpec, opacity: float = 0.55) -> np.ndarray:
+    """The palette's colours over a picture; background and ignored pixels keep the picture.
+
+    Args:
+      image: [H, W, 3] uint8 RGB.
+      labels: [H, W] uint8.
+      spec: the classes.
+      opacity: 0 shows the picture alone, 1 the colours alone.
+
+    Returns:
+      [H, W, 3] uint8 RGB.
+    """
+    mixed = cv2.addWeighted(colorize(labels, spec), opacity, image, 1 - opacity, 0)
+    shown = (labels != 0) & (labels < spec.num_classes)
+    return np.where(shown[..., None], mixed, image)
+
+
+def draw_legend(image: np.ndarray, labels: np.ndarray, spec: FaceSpec) -> np.ndarray:
+    """A copy with names and colours of the classes present, in the corner that holds the fewest of them."""
+    present = [i for i in range(1, spec.num_classes) if (labels == i).any()]
+    height, width = labels.shape
+    line = int(min(height / (len(present) + 1), max(10, height / 28))) if present else 0
+    if line < 8:
+        return image.copy()
+    scale = line / 30
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    text_width = max(cv2.getTextSize(spec.class_names[i], font, scale, 1)[0][0] for i in present)
+    box_height, box_width = line * len(present) + line // 2, min(width, text_width + 2 * line)
+    corners = [(y, x) for y in (0, height - box_height) for x in (0, width - box_width)]
+    top, left = min(corners, key=lambda c: np.count_nonzero(labels[c[0] :, c[1] :][:box_height, :box_width]))
+    result = image.copy()
+    box = result[top : top + box_height, left : left + box_width]
+    box[:] = box // 3
+    for row, class_id in enumerate(present):
+        y = top + line // 4 + row * line
+        color = tuple(int(c) for c in spec.palette[class_id])
+        cv2.rectangle(result, (left + line // 4, y + line // 6), (left + line, y + line - line // 6), color, -1)
+        origin = (left + line + line // 3, y + line - line // 4)
+        cv2.putText(result, spec.class_names[class_id], origin, font, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return result
+
+
+def save_indexed_png(path: str | pathlib.Path, labels: np.ndarray, spec: FaceSpec) -> None:
+    """Writes class numbers as a palette PNG: every viewer shows colours, every reader gets the numbers."""
+    picture = Image.fromarray(labels, mode="L").copy()
+    palette = np.full((256, 3), 128, np.uint8)
+    palette[: spec.num_classes] = spec.palette
+    picture.putpalette(palette.ravel().tolist())
+    picture.save(path)
+
+
+def panel(images: np.ndarray, labels: np.ndarray, found: np.ndarray, edges: np.ndarray, spec: FaceSpec) -> np.ndarray:
+    """One row an example: input, label, prediction, probability of an edge.
+
+    Args:
+      images: [B, H, W, 3] uint8 RGB.
+      labels: [B, H, W] uint8.
+      found: [B, H, W] uint8 predictions.
+      edges: [B, H, W] float, 0..1.
+      spec: the classes.
+
+    Returns:
+      [B H, 4 W, 3] uint8 RGB.
+    """
+    grey = np.repeat((255 * edges).astype(np.uint8)[..., None], 3, axis=-1)
+    columns = [images, colorize(labels, spec), colorize(found, spec), grey]
+    return np.concatenate([np.concatenate(list(column)) for column in columns], axis=1)

@@ -1,0 +1,60 @@
+"""Every configuration names only fields that exist, and its network takes a step."""
+
+import pathlib
+import runpy
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from dmlcsr_jax.losses import LossWeights, multi_task_loss
+from dmlcsr_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from dmlcsr_jax.training.state import create_model, create_state, init_variables
+
+FOLDER = pathlib.Path(__file__).parents[1] / "configs"
+RECIPES = sorted(path.name for path in FOLDER.glob("*.py") if path.name != "__init__.py")
+
+
+def get_config(name, *args):
+    return runpy.run_path(str(FOLDER / name))["get_config"](*args)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_takes_a_step(name):
+    config = get_config(name)
+    model = create_model(19, config.model)
+    optimizer = make_optimizer(config, learning_rate_schedule(config, steps_per_epoch=10))
+    weights = LossWeights(**config.loss)
+
+    def step():
+        state = create_state(init_variables(model, seed=0), optimizer)
+        images = jnp.zeros((2, config.input.height, config.input.width, 3))
+        labels = jnp.zeros(images.shape[:3], jnp.uint8)
+
+        def loss(params):
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            predictions, _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
+            return multi_task_loss(predictions, labels, weights=weights)
+
+        grads, _ = jax.grad(loss, has_aux=True)(state.params)
+        return optimizer.update(grads, state.opt_state, state.params)
+
+    updates, _ = jax.eval_shape(step)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(updates))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_debug_variant_is_small_and_has_the_same_fields(name):
+    config, small = get_config(name), get_config(name, "debug")
+    assert small.training.epochs <= 2 and small.input.height <= 64
+    for section, fields in get_config("default.py").items():
+        assert type(config[section]) is type(fields)
+        if hasattr(fields, "keys"):
+            assert set(config[section]) == set(small[section]) == set(fields)
+
+
+def test_default_is_the_published_network():
+    config = get_config("default.py")
+    model = create_model(19, config.model)
+    variables = jax.eval_shape(lambda: init_variables(model, seed=0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 68_565_514

@@ -1,0 +1,62 @@
+"""`--mode=convert` there and back, in this process."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from configs import default
+from dmlcsr_jax import app
+from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.models.pretrained import to_torch
+from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
+from dmlcsr_jax.training import checkpoints
+from dmlcsr_jax.training.state import create_model, init_variables
+
+
+def config_for(dataset):
+    config = default.get_config("debug")
+    config.dataset.name = dataset
+    config.input.channel_order = "BGR"
+    return config
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of a 19-class network's weights: (path, variables)."""
+    variables = init_variables(create_model(19, config_for("celebamask_hq").model), seed=0)
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    write_state_dict(path, {f"module.{name}": value for name, value in to_torch(variables).items()})
+    return path, variables
+
+
+def test_there_and_back(weights, tmp_path):
+    path, given = weights
+    workdir = tmp_path / "run"
+    app.convert(config_for("celebamask_hq"), workdir, [str(path)], None)
+    variables, card = checkpoints.load(workdir)
+    jax.tree.map(np.testing.assert_array_equal, variables, given)
+    assert card.convention.channel_order == "BGR" and card.spec.name == "celebamask_hq"
+    assert card.model["backbone"] == "tiny" and card.model["width"] == 8
+
+    app.convert(config_for("celebamask_hq"), workdir, [], tmp_path / "back.npz")
+    back, original = read_state_dict(tmp_path / "back.npz"), read_state_dict(path)
+    assert {f"module.{name}" for name in back} == set(original)
+    for name, value in back.items():
+        np.testing.assert_array_equal(value, original[f"module.{name}"])
+
+
+def test_mistakes_are_said_and_leave_nothing(weights, tmp_path):
+    path, _ = weights
+    for paths, dataset, words in (
+        ([str(path)], "lapa", "19 classes.*lapa has 11"),
+        ([], "lapa", "one file of weights"),
+        ([str(tmp_path / "none.npz")], "lapa", "none.npz"),
+    ):
+        with pytest.raises(UserError, match=words):
+            app.convert(config_for(dataset), tmp_path / "run", paths, None)
+    assert list(pathlib.Path(tmp_path).iterdir()) == []
+    app.convert(config_for("celebamask_hq"), tmp_path / "run", [str(path)], None)
+    with pytest.raises(UserError, match="new --workdir"):
+        app.convert(config_for("celebamask_hq"), tmp_path / "run", [str(path)], None)

@@ -1,0 +1,135 @@
+"""main.py as people run it: real processes, real files, a real kill."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).parents[1]
+ONE_DEVICE = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+
+
+def command(*arguments):
+    return [sys.executable, "main.py", *map(str, arguments)]
+
+
+def run(*arguments, status=0):
+    done = subprocess.run(command(*arguments), cwd=ROOT, env=ONE_DEVICE, capture_output=True, text=True, timeout=600)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+def fails(*arguments):
+    """The one line that a mistake ends with."""
+    lines = [line for line in run(*arguments, status=1).splitlines() if line]
+    assert len(lines) == 1 and lines[0].startswith("error: "), lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--workdir=x"], ["--config"]),
+        (["--config=configs/quickstart.py"], ["--workdir"]),
+        (["--config=configs/nothing.py", "--workdir=x"], ["configs/nothing.py"]),
+        (["--config=configs/quickstart.py:tiny", "--workdir=x"], ["tiny"]),
+        (["--config=configs/quickstart.py", "--workdir=x", "--config.model.witdh=8"], ["model.witdh", "model.width"]),
+        (
+            ["--config=configs/quickstart.py", "--workdir=x", "--config.training.epochs=many"],
+            ["training.epochs", "many"],
+        ),
+        (["--config=configs/quickstart.py", "--workdir=x", "--config.model=tiny"], ["model", "backbone"]),
+        (["--config=configs/quickstart.py", "--workdir=x", "--mode=dance"], ["dance", "evaluate"]),
+        (["--config=configs/quickstart.py", "--workdir=x", "--wordir=y"], ["wordir"]),
+    ],
+)
+def test_wrong_flags_end_in_one_line(arguments, words):
+    line = fails(*arguments)
+    assert all(word in line for word in words), line
+
+
+def test_bad_inputs_end_in_one_line(tmp_path):
+    config = "--config=configs/quickstart.py:debug"
+    data = f"--config.dataset.data_dir={tmp_path / 'data'}"
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert "--workdir" in fails(config, data, f"--workdir={blocked / 'run'}")
+    assert "no such workdir" in fails(config, data, f"--workdir={tmp_path / 'none'}", "--mode=evaluate")
+    missing = fails(
+        "--config=configs/folder.py", data, f"--workdir={tmp_path / 'run'}", "--config.dataset.path=/nowhere"
+    )
+    assert "/nowhere" in missing
+    unknown = fails(config, data, f"--workdir={tmp_path / 'run'}", "--config.dataset.name=celeba")
+    assert "dataset.name" in unknown and "synthetic" in unknown
+
+
+@pytest.fixture(scope="module")
+def killed_run(tmp_path_factory):
+    """A debug run that was killed after its first checkpoint, and went on with the same command."""
+    folder = tmp_path_factory.mktemp("run")
+    workdir = folder / "work"
+    arguments = (
+        "--config=configs/quickstart.py:debug",
+        f"--workdir={workdir}",
+        f"--config.dataset.data_dir={folder / 'data'}",
+        "--config.training.epochs=6",
+        "--config.evaluation.every_epochs=2",
+    )
+    with subprocess.Popen(command(*arguments), cwd=ROOT, env=ONE_DEVICE, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 500
+        while not list(workdir.glob("checkpoints/[0-9]*")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert process.poll() is None, "it ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+    return arguments, workdir, run(*arguments)
+
+
+def test_a_killed_run_goes_on(killed_run):
+    _, workdir, output = killed_run
+    assert "going on from the checkpoint of step" in output
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    train_steps = [line["step"] for line in lines if "train/total" in line]
+    assert train_steps == sorted(set(train_steps)) and train_steps[-1] == 24
+    assert [line["step"] for line in lines if "val/mean_f1" in line] == [8, 16, 24]
+    for name in ("config.json", "curves.png", "examples.png"):
+        assert (workdir / name).stat().st_size > 0
+    assert list(workdir.glob("events.out.tfevents.*"))
+
+
+def test_another_configuration_is_refused(killed_run):
+    arguments, workdir, _ = killed_run
+    line = fails(*arguments, "--config.model.width=16")
+    assert "model.width is 8 there and 16 here" in line
+    assert json.loads((workdir / "config.json").read_text())["model"]["width"] == 8
+
+
+def test_evaluate_needs_no_config(killed_run):
+    _, workdir, _ = killed_run
+    output = run(f"--workdir={workdir}", "--mode=evaluate", "--config.evaluation.split=test")
+    result = json.loads((workdir / "evaluation.json").read_text())
+    assert "mean F1" in output and set(result) >= {"f1", "merged_f1", "mean_f1", "miou", "pixel_accuracy"}
+    assert len(result["f1"]) == 18 or len(result["f1"]) == 19
+
+
+def test_predict_writes_maps_at_each_pictures_size(killed_run, tmp_path):
+    _, workdir, _ = killed_run
+    sizes = {"wide": (40, 90), "tall": (120, 50)}
+    for name, (height, width) in sizes.items():
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), np.full((height, width, 3), 90, np.uint8))
+    output = tmp_path / "out"
+    run(f"--workdir={workdir}", "--mode=predict", f"--output={output}", tmp_path / "wide.jpg", tmp_path / "tall.jpg")
+    for name, size in sizes.items():
+        with Image.open(output / f"{name}.png") as labels:
+            assert labels.mode == "P" and labels.size == size[::-1] and np.asarray(labels).max() < 19
+        assert cv2.imread(str(output / f"{name}_overlay.jpg")).shape[:2] == size
+    (tmp_path / "broken.jpg").write_text("no picture")
+    line = fails(f"--workdir={workdir}", "--mode=predict", f"--output={output}", tmp_path / "broken.jpg")
+    assert "broken.jpg" in line
