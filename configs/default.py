@@ -115,17 +115,17 @@ def get_config(arg: str = "") -> ConfigDict:
     config.evaluation.split = "val"
     config.evaluation.batch_size = 16
 
+    return finish(config, arg)
+
+
+def finish(config: ConfigDict, arg: str) -> ConfigDict:
+    """Applies a configuration's argument: "" changes nothing, "debug" shrinks it to a run of a minute on a laptop."""
     if arg == "debug":
-        debug(config)
+        config.dataset.synthetic.update(train=32, val=8, test=8, size=96)
+        config.input.update(height=64, width=64)
+        config.model.update(backbone="tiny", width=8)
+        config.training.update(batch_size=8, epochs=2, log_every=2, checkpoint_every=4)
+        config.evaluation.update(every_epochs=1, batch_size=8)
     elif arg:
         raise ValueError(f"argument {arg!r} is unknown; it can be 'debug'")
     return config
-
-
-def debug(config: ConfigDict) -> None:
-    """Shrinks a configuration, in place, to a run of a minute on a laptop."""
-    config.dataset.synthetic.update(train=32, val=8, test=8, size=96)
-    config.input.update(height=64, width=64)
-    config.model.update(backbone="tiny", width=8)
-    config.training.update(batch_size=8, epochs=2, log_every=2, checkpoint_every=4)
-    config.evaluation.update(every_epochs=1, batch_size=8)

@@ -16,6 +16,4 @@ def get_config(arg: str = ""):
     config.optimizer.learning_rate = 0.02
     config.training.update(batch_size=16, epochs=56, log_every=20, checkpoint_every=200)
     config.evaluation.every_epochs = 7
-    if arg == "debug":
-        default.debug(config)
-    return config
+    return default.finish(config, arg)

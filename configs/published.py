@@ -12,8 +12,9 @@ from configs import default
 
 def get_config(arg: str = ""):
     config = default.get_config()
-    config.dataset.name = arg if arg and arg != "debug" else "celebamask_hq"
+    if arg in ("celebamask_hq", "lapa", "helen"):
+        config.dataset.name, arg = arg, ""
+    else:
+        config.dataset.name = "celebamask_hq"
     config.input.channel_order = "BGR"
-    if arg == "debug":
-        default.debug(config)
-    return config
+    return default.finish(config, arg)

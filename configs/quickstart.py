@@ -20,6 +20,4 @@ def get_config(arg: str = ""):
     config.optimizer.learning_rate = 0.02
     config.training.update(batch_size=16, epochs=8, log_every=25, checkpoint_every=100)
     config.evaluation.every_epochs = 2
-    if arg == "debug":
-        default.debug(config)
-    return config
+    return default.finish(config, arg)

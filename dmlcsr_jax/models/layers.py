@@ -104,9 +104,10 @@ class ActivatedBatchNorm(nn.Module):
             scale = jnp.abs(scale) + EPSILON
         x = x.astype(self.dtype)
         if not train:
-            factor, offset = _fold(scale, bias, running_mean.value, running_var.value)
+            factor = scale * jax.lax.rsqrt(running_var.value + EPSILON)
+            offset = bias - running_mean.value * factor
             return _activate(x.astype(dtype) * factor + offset, self.activation).astype(self.dtype)
-        y, mean, var = _normalise(x, scale, bias, running_mean.value, self.activation, self.axis_name)
+        y, mean, var = _normalise(x, scale, bias, self.activation, self.axis_name)
         if not self.is_initializing():
             count = _count(x, self.axis_name)
             unbiased = var * (count / max(count - 1, 1))
@@ -115,52 +116,46 @@ class ActivatedBatchNorm(nn.Module):
         return y
 
 
-def _fold(scale, bias, mean, var):
-    """Normalisation and scale as one factor and one offset."""
-    factor = scale * jax.lax.rsqrt(var + EPSILON)
-    return factor, bias - mean * factor
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _normalise(x, scale, bias, shift, activation, axis_name):
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _normalise(x, scale, bias, activation, axis_name):
     """The activated norm of a batch, its mean and its biased variance; only the first is differentiable.
 
-    The gradient is written out so that nothing but `x` is kept for it, and read in two passes. `shift` is a
-    guess of the mean (the running one): the second moment about it loses no digits, and needs no second pass
-    or message between devices as one about the mean itself would.
+    The gradient is written out so that nothing but `x` is kept for it, and read in two passes. Mean and variance
+    take a pass each and all is computed from x - mean: gradients of this network are so ill-conditioned that
+    the digits which E[x²] - E[x]² loses would show.
     """
-    return _normalise_forward(x, scale, bias, shift, activation, axis_name)[0]
+    return _normalise_forward(x, scale, bias, activation, axis_name)[0]
 
 
-def _normalise_forward(x, scale, bias, shift, activation, axis_name):
+def _normalise_forward(x, scale, bias, activation, axis_name):
     wide, axes = x.astype(scale.dtype), tuple(range(x.ndim - 1))
-    moments = jnp.stack([wide.mean(axes), jnp.square(wide - shift).mean(axes)])
-    if axis_name is not None:
-        moments = jax.lax.pmean(moments, axis_name)
-    mean = moments[0]
-    var = jnp.maximum(moments[1] - jnp.square(mean - shift), 0)
-    factor, offset = _fold(scale, bias, mean, var)
-    y = _activate(wide * factor + offset, activation).astype(x.dtype)
+    mean = _over_devices(wide.mean(axes), axis_name)
+    var = _over_devices(jnp.square(wide - mean).mean(axes), axis_name)
+    factor = scale * jax.lax.rsqrt(var + EPSILON)
+    y = _activate((wide - mean) * factor + bias, activation).astype(x.dtype)
     return (y, mean, var), (x, scale, bias, mean, var)
 
 
 def _normalise_backward(activation, axis_name, residuals, gradients):
     x, scale, bias, mean, var = residuals
-    wide, axes = x.astype(scale.dtype), tuple(range(x.ndim - 1))
-    factor, offset = _fold(scale, bias, mean, var)
+    centred, axes = x.astype(scale.dtype) - mean, tuple(range(x.ndim - 1))
+    inverse = jax.lax.rsqrt(var + EPSILON)
+    factor = scale * inverse
     gradient = gradients[0].astype(scale.dtype)
     if activation != "none":
         below = SLOPE * gradient if activation == "leaky_relu" else 0
-        gradient = jnp.where(wide * factor + offset > 0, gradient, below)
-    inverse = jax.lax.rsqrt(var + EPSILON)
-    sums = jnp.stack([gradient.sum(axes), (gradient * (wide - mean)).sum(axes) * inverse])
+        gradient = jnp.where(centred * factor + bias > 0, gradient, below)
+    sums = jnp.stack([gradient.sum(axes), (gradient * centred).sum(axes) * inverse])
     by_bias, by_scale = sums
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)
     by_mean, by_deviation = sums / _count(x, axis_name)
-    slant = -by_deviation * inverse
-    by_x = factor * (gradient + (wide * slant - (mean * slant + by_mean)))
-    return by_x.astype(x.dtype), by_scale, by_bias, jnp.zeros_like(mean)
+    by_x = factor * (gradient - by_mean - centred * (by_deviation * inverse))
+    return by_x.astype(x.dtype), by_scale, by_bias
+
+
+def _over_devices(value, axis_name):
+    return value if axis_name is None else jax.lax.pmean(value, axis_name)
 
 
 _normalise.defvjp(_normalise_forward, _normalise_backward)

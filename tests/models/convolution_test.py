@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
-from jax.sharding import PartitionSpec
+from jax.sharding import PartitionSpec as P
 
 from dmlcsr_jax.models import convolution as module
 from dmlcsr_jax.models.convolution import convolution
@@ -50,8 +50,8 @@ def assert_agrees(ours, expected):
 def compare(shape, kernel_size, channels, **options):
     x, kernel = inputs(shape, kernel_size, channels)
     options["groups"] = channels[2]
-    ours = jax.jit(functools.partial(value_and_gradients, convolution, **options))(x, kernel)
-    assert_agrees(ours, value_and_gradients(reference, x, kernel, **options))
+    functions = [functools.partial(value_and_gradients, function, **options) for function in (convolution, reference)]
+    assert_agrees(*jax.jit(lambda x, kernel: [function(x, kernel) for function in functions])(x, kernel))
 
 
 @pytest.mark.parametrize("channels", [PLAIN, DEPTHWISE, GROUPED], ids=["plain", "depthwise", "grouped"])
@@ -59,16 +59,16 @@ def compare(shape, kernel_size, channels, **options):
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
 def test_agrees_with_lax(kernel_size, strides, dilation, channels):
-    for size in ((9, 12), (8, 5)):
-        compare((2, *size), kernel_size, channels, strides=strides, dilation=dilation)
+    compare((2, 9, 12), kernel_size, channels, strides=strides, dilation=dilation)
 
 
-@pytest.mark.parametrize("size", [(16, 32), (17, 31), (18, 33), (19, 30)])
+@pytest.mark.parametrize("size", [(17, 32), (30, 19)])
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("channels", [(64, 80, 1), (16, 48, 1)], ids=["wide", "narrow"])
 def test_winograd_agrees_with_lax(channels, dilation, size, monkeypatch):
     taken = []
-    monkeypatch.setattr(module, "_combine", lambda *args, combine=module._combine: taken.append(1) or combine(*args))
+    input_tiles = module._input_tiles
+    monkeypatch.setattr(module, "_input_tiles", lambda x: taken.append(x.shape) or input_tiles(x))
     compare((2, *size), 3, channels, dilation=dilation)
     assert taken
 
@@ -99,13 +99,12 @@ def test_transformations(kernel_size):
     def summed(kernel, x):
         return jax.lax.psum(jax.grad(ours)(kernel, x), "batch")
 
+    sharded = jax.shard_map(jax.grad(ours), mesh=mesh, in_specs=(P(), P("batch")), out_specs=P())
     results = {
         "checkpoint": jax.jit(jax.grad(jax.checkpoint(ours)))(kernel, x),
         "pmap": jax.pmap(summed, axis_name="batch", in_axes=(None, 0), out_axes=None)(kernel, x[None]),
         # With its check of varying axes, shard_map adds up the gradients of what does not vary by itself.
-        "shard_map": jax.shard_map(
-            jax.grad(ours), mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec("batch")), out_specs=PartitionSpec()
-        )(kernel, x),
+        "shard_map": jax.jit(sharded)(kernel, x),
     }
     for name, result in results.items():
         assert np.abs(result - expected).max() <= 1e-3 * np.abs(expected).max(), name
