@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 from clu import metrics as clu_metrics
+from clu import parameter_overview
 from ml_collections import ConfigDict
 from rich.progress import Progress
 
@@ -159,6 +160,10 @@ def train(config: ConfigDict, dataset: Dataset, plan: Plan, workdir: pathlib.Pat
         state = checkpoints.restore_latest(manager, abstract)
         if state is None:
             state = create_state(initial_variables(plan.model, config), plan.optimizer)
+        write_atomically(
+            workdir / "parameters.txt", parameter_overview.get_parameter_overview(state.params, include_stats=False)
+        )
+        console.print(f"{parameter_overview.count_parameters(state.params):,} parameters: {workdir / 'parameters.txt'}")
         state, start = replicate(state), int(state.step)
         if start:
             console.print(f"going on from the checkpoint of step {start} of {plan.total_steps} in {workdir}")
