@@ -145,7 +145,9 @@ def predict(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], out
     pictures = list_pictures(paths) if paths else example_pictures(config)
     failed = []
     with progress_bar("predicting") as progress:
-        for name, picture in progress.track(pictures, description=""):
+        task = progress.add_task("", total=len(pictures), text="")
+        for name, picture in pictures:
+            progress.advance(task)
             try:
                 (face,) = parser(picture)
             except UserError as error:

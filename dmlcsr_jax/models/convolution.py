@@ -149,6 +149,7 @@ def _suits_winograd(x: Array, kernel: Array, geometry: Geometry) -> bool:
     return kernel.shape[:2] == (3, 3) and strides == groups == 1 and x.shape[0] * x.shape[1] * x.shape[2] >= 512
 
 
+@partial(jax.jit, static_argnames="dilation")
 def _winograd(x: Array, kernel: Array, dilation: int) -> Array:
     """3x3 convolution, stride 1, by F(4x4, 3x3): 36 products of matrices [B H W / 16, I] and [I, O]."""
     if dilation > 1:
@@ -161,6 +162,7 @@ def _winograd(x: Array, kernel: Array, dilation: int) -> Array:
     return y[:, : x.shape[1], : x.shape[2]]
 
 
+@partial(jax.jit, static_argnames="dilation")
 def _winograd_kernel_gradient(x: Array, gradient: Array, dilation: int) -> Array:
     """Gradient of `_winograd` in the kernel: the transposed transforms around 36 products [I, B H W / 16] [.., O]."""
     if dilation > 1:
