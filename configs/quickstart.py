@@ -1,4 +1,4 @@
-"""The first run: a small network on drawn faces, about six minutes on two cores, nothing to download.
+"""The first run: a small network on drawn faces, about five minutes on two cores, nothing to download.
 
     make quickstart
 
@@ -18,6 +18,6 @@ def get_config(arg: str = ""):
     config.input.update(height=96, width=96)
     config.model.update(backbone="tiny", width=32)
     config.optimizer.learning_rate = 0.02
-    config.training.update(batch_size=16, epochs=8, log_every=25, checkpoint_every=100)
+    config.training.update(batch_size=16, epochs=6, log_every=25, checkpoint_every=100)
     config.evaluation.every_epochs = 2
     return default.finish(config, arg)

@@ -163,7 +163,7 @@ def train(config: ConfigDict, dataset: Dataset, plan: Plan, workdir: pathlib.Pat
         write_atomically(
             workdir / "parameters.txt", parameter_overview.get_parameter_overview(state.params, include_stats=False)
         )
-        console.print(f"{parameter_overview.count_parameters(state.params):,} parameters: {workdir / 'parameters.txt'}")
+        console.print(f"{int(parameter_overview.count_parameters(state.params)):,} parameters: {workdir / 'parameters.txt'}")
         state, start = replicate(state), int(state.step)
         if start:
             console.print(f"going on from the checkpoint of step {start} of {plan.total_steps} in {workdir}")
