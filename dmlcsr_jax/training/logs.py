@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from clu import parameter_overview
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
@@ -18,6 +19,12 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)
     temporary.replace(path)
+
+
+def write_overview(path: pathlib.Path, params: Any) -> None:
+    """Writes the table of all parameters with their shapes, and says how many there are."""
+    write_atomically(path, parameter_overview.get_parameter_overview(params, include_stats=False))
+    console.print(f"{int(parameter_overview.count_parameters(params)):,} parameters, listed in {path}")
 
 
 def read_metrics(path: str | pathlib.Path) -> list[dict[str, float]]:

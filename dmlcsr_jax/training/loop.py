@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import optax
 from clu import metrics as clu_metrics
-from clu import parameter_overview
 from ml_collections import ConfigDict
 from rich.progress import Progress
 
@@ -23,7 +22,7 @@ from dmlcsr_jax.pipeline.input_pipeline import steps_per_epoch, train_batches
 from dmlcsr_jax.pipeline.transforms import Augmentation
 from dmlcsr_jax.training import checkpoints
 from dmlcsr_jax.training.initial import initial_variables
-from dmlcsr_jax.training.logs import RunLog, progress_bar, write_atomically
+from dmlcsr_jax.training.logs import RunLog, progress_bar, write_atomically, write_overview
 from dmlcsr_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from dmlcsr_jax.training.state import TrainState, create_model, create_state, init_variables
 from dmlcsr_jax.training.steps import AXIS, make_train_step, replicate, shard
@@ -160,10 +159,7 @@ def train(config: ConfigDict, dataset: Dataset, plan: Plan, workdir: pathlib.Pat
         state = checkpoints.restore_latest(manager, abstract)
         if state is None:
             state = create_state(initial_variables(plan.model, config), plan.optimizer)
-        write_atomically(
-            workdir / "parameters.txt", parameter_overview.get_parameter_overview(state.params, include_stats=False)
-        )
-        console.print(f"{int(parameter_overview.count_parameters(state.params)):,} parameters: {workdir / 'parameters.txt'}")
+        write_overview(workdir / "parameters.txt", state.params)
         state, start = replicate(state), int(state.step)
         if start:
             console.print(f"going on from the checkpoint of step {start} of {plan.total_steps} in {workdir}")
