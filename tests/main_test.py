@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dmlcsr_jax.training import checkpoints
+
 ROOT = pathlib.Path(__file__).parents[1]
 ONE_DEVICE = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 
@@ -85,7 +87,7 @@ def killed_run(tmp_path_factory):
     )
     with subprocess.Popen(command(*arguments), cwd=ROOT, env=ONE_DEVICE, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 500
-        while not list(workdir.glob("checkpoints/[0-9]*")) and process.poll() is None and time.monotonic() < deadline:
+        while not checkpoints.exist(workdir) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         assert process.poll() is None, "it ended before it could be killed"
         process.send_signal(signal.SIGKILL)

@@ -155,6 +155,12 @@ def restore_latest(manager: ocp.CheckpointManager, state: TrainState) -> TrainSt
     return None
 
 
+def exist(workdir: pathlib.Path) -> bool:
+    """Whether a workdir has a checkpoint that is whole; a save that was killed leaves only a temporary folder."""
+    folder = workdir / "checkpoints"
+    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
+
+
 def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
     """The step folder to use: `path` itself, or the best (else the newest) below a workdir.
 

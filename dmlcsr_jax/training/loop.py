@@ -128,7 +128,7 @@ def input_convention(config: ConfigDict, workdir: pathlib.Path) -> InputConventi
     Raises:
       UserError: `config.init_from` has no checkpoint, or `config.input.channel_order` does not exist.
     """
-    if any((workdir / "checkpoints").glob("[0-9]*")):
+    if checkpoints.exist(workdir):
         return checkpoints.load_card(workdir).convention
     if config.init_from:
         return checkpoints.load_card(config.init_from).convention

@@ -35,6 +35,13 @@ def test_a_workdir_belongs_to_one_configuration(tmp_path):
     assert (tmp_path / "config.json").read_text() == before
 
 
+def test_a_save_that_was_killed_is_no_checkpoint(tmp_path):
+    config = default.get_config("debug")
+    config.input.channel_order = "BGR"
+    (tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir(parents=True)
+    assert loop.input_convention(config, tmp_path).channel_order == "BGR"
+
+
 def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
     log = RunLog(tmp_path, start_step=0)
     for step in (1, 2, 3):
