@@ -99,13 +99,7 @@ def convert(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], out
         )
     variables = from_torch(state_dict)
     loop.claim_workdir(workdir, config)
-    card = checkpoints.Card(
-        spec,
-        config.model.to_dict(),
-        (config.input.height, config.input.width),
-        loop.input_convention(config, workdir),
-    )
-    checkpoints.save_variables(workdir / "checkpoints", variables, card)
+    checkpoints.save_variables(workdir / "checkpoints", variables, loop.create_card(spec, config, workdir))
     console.print(f"written: {workdir}, {spec.name}, {num_classes} classes, {config.model.backbone}")
 
 

@@ -1,19 +1,18 @@
 """The embedded data set: faces drawn by code, with the 19 classes of CelebAMask-HQ."""
 
-import dataclasses
 import functools
 import os
 from collections.abc import Iterator, Mapping
 
 import cv2
 
-from dmlcsr_jax.datasets import celebamask_hq
+from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.datasets.builder import FaceBuilder, parallel_map
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.datasets.images import encode_label
 from dmlcsr_jax.errors import UserError
 
-SPEC = dataclasses.replace(celebamask_hq.SPEC, name="synthetic", terms="drawn by code, no restrictions")
+SPEC = get_spec("synthetic")
 
 _SPLITS = ("train", "val", "test")
 _SMALLEST = 32  # pixels; below, eyes and lips are gone

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from dmlcsr_jax.console import console
 from dmlcsr_jax.datasets.builder import Dataset
+from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.losses import LossWeights
 from dmlcsr_jax.models import DMLCSR
@@ -111,15 +112,20 @@ def plan_run(config: ConfigDict, dataset: Dataset, workdir: pathlib.Path) -> Pla
             raise UserError(f"config.{name} is {config[section][field]}; it must be at least 1")
     epoch_steps = steps_per_epoch(dataset.splits["train"], batch_size)
     schedule = learning_rate_schedule(config, epoch_steps)
-    size = (config.input.height, config.input.width)
     return Plan(
         model=create_model(dataset.spec.num_classes, config.model, axis_name=AXIS),
         optimizer=make_optimizer(config, schedule),
         schedule=schedule,
-        card=checkpoints.Card(dataset.spec, config.model.to_dict(), size, input_convention(config, workdir)),
+        card=create_card(dataset.spec, config, workdir),
         epoch_steps=epoch_steps,
         total_steps=config.training.epochs * epoch_steps,
     )
+
+
+def create_card(spec: FaceSpec, config: ConfigDict, workdir: pathlib.Path) -> checkpoints.Card:
+    """The card of every checkpoint of a run; raises UserError as `input_convention`."""
+    size = (config.input.height, config.input.width)
+    return checkpoints.Card(spec, config.model.to_dict(), size, input_convention(config, workdir))
 
 
 def input_convention(config: ConfigDict, workdir: pathlib.Path) -> InputConvention:
