@@ -33,6 +33,9 @@ _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _OUTPUT = flags.DEFINE_string(
     "output", None, "What predict (a folder; WORKDIR/predictions) or convert (a file) writes."
 )
+_WEIGHTS = flags.DEFINE_enum(
+    "weights", None, ("student", "teacher"), "Whose weights are used; the teacher's where there is one."
+)
 
 
 def main(argv: list[str]) -> None:
@@ -56,11 +59,11 @@ def main(argv: list[str]) -> None:
         elif _MODE.value == "train":
             modes.train(config, workdir)
         elif _MODE.value == "evaluate":
-            modes.evaluate(config, workdir)
+            modes.evaluate(config, workdir, _WEIGHTS.value)
         elif _MODE.value == "predict":
-            modes.predict(config, workdir, argv[1:], output or workdir / "predictions")
+            modes.predict(config, workdir, argv[1:], output or workdir / "predictions", _WEIGHTS.value)
         elif _MODE.value == "convert":
-            modes.convert(config, workdir, argv[1:], output)
+            modes.convert(config, workdir, argv[1:], output, _WEIGHTS.value)
     except modes.UserError as error:
         fail(str(error))
     except KeyboardInterrupt:

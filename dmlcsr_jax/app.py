@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 import cv2
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -14,15 +15,18 @@ from dmlcsr_jax.datasets.builder import Dataset
 from dmlcsr_jax.datasets.images import decode_image
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation import evaluator
+from dmlcsr_jax.evaluation.confusion import headline
 from dmlcsr_jax.inference import FaceParser, ParsedFace, visualize
 from dmlcsr_jax.inference.curves import plot_curves
 from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
 from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
 from dmlcsr_jax.pipeline.input_pipeline import eval_batches
 from dmlcsr_jax.training import checkpoints, loop
-from dmlcsr_jax.training.logs import progress_bar, write_atomically
+from dmlcsr_jax.training.logs import RunLog, progress_bar, write_atomically
+from dmlcsr_jax.training.plan import create_card, plan_run
 from dmlcsr_jax.training.state import TrainState, create_model
 from dmlcsr_jax.training.steps import make_inspect_step, make_predict_step
+from dmlcsr_jax.training.workdir import claim_workdir
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 NUM_EXAMPLES = 8  # pictures in the logs, and of predict without arguments
@@ -38,9 +42,9 @@ def prepare(config: ConfigDict) -> Dataset:
 
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, evaluating as it goes; leaves curves and pictures in the workdir."""
-    loop.claim_workdir(workdir, config)
+    claim_workdir(workdir, config)
     dataset = prepare(config)
-    plan = loop.plan_run(config, dataset, workdir)
+    plan = plan_run(config, dataset, workdir)
     loop.train(config, dataset, plan, workdir, create_evaluate(config, dataset, plan.card, workdir))
     console.print(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
 
@@ -48,7 +52,11 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
 def create_evaluate(
     config: ConfigDict, dataset: Dataset, card: checkpoints.Card, workdir: pathlib.Path
 ) -> loop.Evaluate:
-    """What the loop calls to score a state: prints the table, logs scores and a picture, returns the mean F1."""
+    """What the loop calls to score a state: student and, once there is one, teacher, side by side.
+
+    Prints the table, logs scores and a picture, and returns the score that the data set is judged by
+    (`FaceSpec.headline`), the teacher's where there is one.
+    """
     split = config.evaluation.split
     source = dataset.source(split)
     model = create_model(dataset.spec.num_classes, config.model)
@@ -56,30 +64,50 @@ def create_evaluate(
     inspect = make_inspect_step(model, card.convention)
     shown, _ = next(iter(eval_batches(source, size=card.size, batch_size=min(NUM_EXAMPLES, len(source)))))
 
-    def evaluate(state: TrainState, log: loop.RunLog, step: int) -> float:
-        result = evaluator.evaluate(
-            predict, state.variables, source, dataset.spec, size=card.size, batch_size=config.evaluation.batch_size
-        )
-        console.print(evaluator.score_table(result, f"{split} after step {step}"))
-        scores = {f"{split}/{name}": value for name, value in result.items() if not isinstance(value, dict)}
-        scores |= {f"{split}_f1/{name}": value for name, value in (result["f1"] | result["merged_f1"]).items()}
-        log.scalars(step, {name: value for name, value in scores.items() if value is not None})
-        labels, edges = map(np.asarray, inspect(state.variables, shown.images))
-        picture = visualize.panel(shown.images, shown.labels, labels, edges, dataset.spec)
-        log.picture(step, f"{split}/input_label_prediction_edge", picture)
-        write_picture(workdir / "examples.png", picture)
-        return result["mean_f1"] or 0.0
+    def evaluate(state: TrainState, log: RunLog, step: int) -> float:
+        networks = {"student": state.variables} | ({"teacher": state.teacher} if state.teacher else {})
+        results = {
+            name: evaluator.evaluate(
+                predict, variables, source, dataset.spec, size=card.size, batch_size=config.evaluation.batch_size
+            )
+            for name, variables in networks.items()
+        }
+        console.print(evaluator.score_table(results, f"{split} after step {step}"))
+        log.scalars(step, _curves(results, split))
+        if log.active:
+            variables = jax.tree.map(lambda leaf: leaf.addressable_data(0), networks[name := list(networks)[-1]])
+            labels, edges = map(np.asarray, inspect(variables, shown.images))
+            picture = visualize.panel(shown.images, shown.labels, labels, edges, dataset.spec)
+            log.picture(step, f"{split}/{name}: input, label, prediction, edge", picture)
+            write_picture(workdir / "examples.png", picture)
+        return headline(list(results.values())[-1], dataset.spec)
 
     return evaluate
 
 
-def convert(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], output: pathlib.Path | None) -> None:
+def _curves(results: dict[str, dict], split: str) -> dict[str, float]:
+    """Flat names of scores: `val/mean_f1`, `val_f1/hair`; a teacher's begin with `val_teacher`."""
+    curves = {}
+    for name, result in results.items():
+        prefix = split if name == "student" else f"{split}_{name}"
+        curves |= {f"{prefix}/{key}": value for key, value in result.items() if not isinstance(value, dict)}
+        curves |= {f"{prefix}_f1/{key}": value for key, value in (result["f1"] | result["merged_f1"]).items()}
+    return {name: value for name, value in curves.items() if value is not None}
+
+
+def convert(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    paths: Sequence[str],
+    output: pathlib.Path | None,
+    weights: str | None = None,
+) -> None:
     """Published weights into a checkpoint of a new workdir, or, with `output`, the workdir's into a file of weights.
 
     The checkpoint's input convention is `config.input.channel_order`; its classes are those of the data set.
     """
     if output:
-        variables, _ = checkpoints.load(workdir)
+        variables, _ = checkpoints.load(workdir, weights)
         write_state_dict(output, to_torch(variables))
         console.print(f"written: {output}")
         return
@@ -98,14 +126,15 @@ def convert(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], out
             f"use --config=configs/published.py:NAME with the data set it was trained on"
         )
     variables = from_torch(state_dict)
-    loop.claim_workdir(workdir, config)
-    checkpoints.save_variables(workdir / "checkpoints", variables, loop.create_card(spec, config, workdir))
+    claim_workdir(workdir, config)
+    checkpoints.save_variables(workdir / "checkpoints", variables, create_card(spec, config, workdir))
     console.print(f"written: {workdir}, {spec.name}, {num_classes} classes, {config.model.backbone}")
 
 
-def evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
+def evaluate(config: ConfigDict, workdir: pathlib.Path, weights: str | None = None) -> None:
     """Scores the best checkpoint on `config.evaluation.split`: a table, and `evaluation.json`."""
-    variables, card = checkpoints.load(workdir)
+    weights = weights or checkpoints.choose_weights(workdir)
+    variables, card = checkpoints.load(workdir, weights)
     dataset = prepare(config)
     if dataset.spec.class_names != card.spec.class_names:
         raise UserError(
@@ -121,17 +150,23 @@ def evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
         size=card.size,
         batch_size=config.evaluation.batch_size,
     )
-    console.print(evaluator.score_table(result, f"{workdir}, {split}"))
+    console.print(evaluator.score_table({weights: result}, f"{workdir}, {split}"))
     write_atomically(workdir / "evaluation.json", json.dumps(result, indent=2))
     console.print(f"written: {workdir / 'evaluation.json'}")
 
 
-def predict(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], output: pathlib.Path) -> None:
+def predict(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    paths: Sequence[str],
+    output: pathlib.Path,
+    weights: str | None = None,
+) -> None:
     """Parses pictures and folders of pictures; without any, some examples of `config.evaluation.split`.
 
     Writes NAME.png (class numbers with a palette) and NAME_overlay.jpg, each at the picture's own size.
     """
-    parser = FaceParser.load(workdir)
+    parser = FaceParser.load(workdir, weights=weights)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

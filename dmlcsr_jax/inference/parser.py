@@ -78,13 +78,15 @@ class FaceParser:
         self._parse = jax.jit(lambda variables, images: parse_labels(model, card.convention, variables, images))
 
     @classmethod
-    def load(cls, path: str | os.PathLike, batch_size: int = 4) -> "FaceParser":
+    def load(cls, path: str | os.PathLike, batch_size: int = 4, weights: str | None = None) -> "FaceParser":
         """A parser from a workdir (its best checkpoint) or from the folder of one checkpoint.
+
+        `weights` are the "student"'s or the "teacher"'s; None takes the teacher's where there is one.
 
         Raises:
           UserError: there is no checkpoint, or it cannot be read.
         """
-        return cls(*checkpoints.load(path), batch_size=batch_size)
+        return cls(*checkpoints.load(path, weights), batch_size=batch_size)
 
     def __call__(self, images: Picture | Sequence[Picture]) -> list[ParsedFace]:
         """Parses one picture or several of any sizes.
