@@ -19,6 +19,7 @@ configuration from the workdir. All fields, with what they mean: configs/default
 
 import difflib
 import json
+import os
 import pathlib
 import runpy
 import sys
@@ -35,6 +36,9 @@ _OUTPUT = flags.DEFINE_string(
 )
 _WEIGHTS = flags.DEFINE_enum(
     "weights", None, ("student", "teacher"), "Whose weights are used; the teacher's where there is one."
+)
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed", None, "To join several processes: auto on a cluster, else HOST:PORT,COUNT,INDEX. See docs/hosts.md."
 )
 
 
@@ -54,6 +58,8 @@ def main(argv: list[str]) -> None:
     if not len(config):
         fail("name a configuration, such as --config=configs/quickstart.py")
     try:
+        if _DISTRIBUTED.value:
+            modes.hosts.initialize(_DISTRIBUTED.value)
         if _MODE.value == "prepare":
             modes.prepare(config)
         elif _MODE.value == "train":
@@ -65,14 +71,26 @@ def main(argv: list[str]) -> None:
         elif _MODE.value == "convert":
             modes.convert(config, workdir, argv[1:], output, _WEIGHTS.value)
     except modes.UserError as error:
-        fail(str(error))
+        end_at_once(str(error))
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from the last checkpoint")
 
 
 def fail(message: str) -> None:
     """Ends with one line and exit status 1."""
-    sys.exit(f"error: {' '.join(message.split())}")
+    sys.exit(error_line(message))
+
+
+def end_at_once(message: str) -> None:
+    """Like `fail`, but leaves no time to threads, which may be stuck in what failed, to add a story of their own."""
+    sys.stdout.flush()
+    print(error_line(message), file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def error_line(message: str) -> str:
+    """The one line that a mistake ends with."""
+    return f"error: {' '.join(message.split())}"
 
 
 def take_flag(argv: list[str], name: str) -> str | None:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlcsr_jax import datasets
+from dmlcsr_jax import datasets, hosts
 from dmlcsr_jax.console import console
 from dmlcsr_jax.datasets.builder import Dataset
 from dmlcsr_jax.datasets.images import decode_image
@@ -34,7 +34,7 @@ NUM_EXAMPLES = 8  # pictures in the logs, and of predict without arguments
 
 def prepare(config: ConfigDict) -> Dataset:
     """Builds the data set if it is not there, and says what it holds."""
-    dataset = datasets.prepare(config.dataset)
+    dataset = hosts.first_then_others(lambda: datasets.prepare(config.dataset))
     counts = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
     console.print(f"data set {dataset.spec.name}: {counts}; {dataset.spec.num_classes} classes; in {dataset.directory}")
     return dataset
@@ -42,11 +42,13 @@ def prepare(config: ConfigDict) -> Dataset:
 
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, evaluating as it goes; leaves curves and pictures in the workdir."""
-    claim_workdir(workdir, config)
+    if hosts.is_first():
+        claim_workdir(workdir, config)
     dataset = prepare(config)
     plan = plan_run(config, dataset, workdir)
     loop.train(config, dataset, plan, workdir, create_evaluate(config, dataset, plan.card, workdir))
-    console.print(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
+    if hosts.is_first():
+        console.print(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
 
 
 def create_evaluate(
@@ -151,7 +153,8 @@ def evaluate(config: ConfigDict, workdir: pathlib.Path, weights: str | None = No
         batch_size=config.evaluation.batch_size,
     )
     console.print(evaluator.score_table({weights: result}, f"{workdir}, {split}"))
-    write_atomically(workdir / "evaluation.json", json.dumps(result, indent=2))
+    if hosts.is_first():
+        write_atomically(workdir / "evaluation.json", json.dumps(result, indent=2))
     console.print(f"written: {workdir / 'evaluation.json'}")
 
 

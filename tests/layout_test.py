@@ -12,14 +12,15 @@ ALLOWED = {
     "types": set(),
     "errors": set(),
     "console": set(),
+    "hosts": {"console", "errors"},
     "datasets": {"errors", "console"},
     "pipeline": {"types", "errors", "datasets"},
     "models": {"types", "errors", "pipeline"},
     "losses": {"types", "datasets", "pipeline"},
-    "training": {"types", "console", "errors", "datasets", "pipeline", "models", "losses"},
+    "training": {"types", "console", "errors", "hosts", "datasets", "pipeline", "models", "losses"},
     "evaluation": {"console", "datasets", "pipeline", "training"},
     "inference": {"types", "errors", "datasets", "pipeline", "models", "training"},
-    "app": {"console", "errors", "datasets", "evaluation", "inference", "models", "pipeline", "training"},
+    "app": {"console", "errors", "hosts", "datasets", "evaluation", "inference", "models", "pipeline", "training"},
 }
 
 

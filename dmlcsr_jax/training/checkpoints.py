@@ -8,6 +8,8 @@ there is one), `optimizer` (what only training needs), `window` (the log's line 
 import contextlib
 import pathlib
 import shutil
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +21,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from dmlcsr_jax.console import console, quiet
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.hosts import is_first
 from dmlcsr_jax.training.card import Card
 from dmlcsr_jax.training.state import TrainState, create_model, init_variables
 
@@ -28,7 +31,10 @@ ITEMS = {"student": "variables", "teacher": "teacher"}
 
 
 def open_manager(directory: str | pathlib.Path) -> ocp.CheckpointManager:
-    """A manager that saves in the background and keeps the newest two checkpoints and the best."""
+    """A manager that saves in the background and keeps the newest two checkpoints and the best.
+
+    Checkpoints whose score cannot be read are set aside first: Orbax would stop at them.
+    """
 
     def score(metrics: dict[str, float]) -> float:
         return metrics[SCORE]
@@ -39,6 +45,7 @@ def open_manager(directory: str | pathlib.Path) -> ocp.CheckpointManager:
         preservation_policy=preservation_policy.AnyPreservationPolicy(keep),
         cleanup_tmp_directories=True,
     )
+    _set_aside([folder for folder in _step_folders(pathlib.Path(directory)) if read_score(folder) is None])
     return ocp.CheckpointManager(pathlib.Path(directory).absolute(), options=options)
 
 
@@ -57,10 +64,9 @@ def save(
       card: what readers must know.
       window: from `Reporter.window`.
       score: what "best" is judged by.
-
-    Raises:
-      UserError: this checkpoint, or the one before it, cannot be written.
     """
+    if jax.process_count() > 1:  # Orbax wants arrays that know of all hosts
+        state = jax.tree.map(ocp.utils.fully_replicated_host_local_array_to_global_array, state)
     items = {
         "variables": ocp.args.StandardSave(state.variables),
         "optimizer": ocp.args.StandardSave(_optimizer_item(state)),
@@ -69,8 +75,7 @@ def save(
     }
     if state.teacher is not None:
         items["teacher"] = ocp.args.StandardSave(state.teacher)
-    with writing(manager.directory):
-        manager.save(int(state.step), args=ocp.args.Composite(**items), metrics={SCORE: score}, force=True)
+    manager.save(int(state.step), args=ocp.args.Composite(**items), metrics={SCORE: score}, force=True)
 
 
 def _optimizer_item(state: TrainState) -> dict[str, Any]:
@@ -78,24 +83,37 @@ def _optimizer_item(state: TrainState) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def writing(place: Any) -> Iterator[None]:
-    """Turns what a full disk or a missing right makes of writing below `place` into a UserError."""
+def writing(place: pathlib.Path) -> Iterator[None]:
+    """Turns what a full disk or a missing right makes of writing below `place` into one UserError.
+
+    The threads that write would each print their own story besides; they are not heard meanwhile.
+    """
+    hooks = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook = threading.excepthook = lambda *_: None
     try:
-        yield
+        with quiet():
+            yield
     except UserError:
         raise
     except Exception as error:  # Orbax, TensorStore and the system raise many kinds
-        causes = [text for text in _WRITE_ERRORS if text.lower() in str(error).lower()]
-        if not causes and not isinstance(error, OSError):
+        reason = next((text for text in _WRITE_ERRORS if text.lower() in str(error).lower()), None)
+        if reason is None:
             raise
-        reason = causes[0] if causes else error.strerror
         raise UserError(
             f"{place} cannot be written any more ({reason}); the checkpoints in it are whole: make room, and the same "
             "command goes on from the last one"
         ) from error
+    finally:
+        sys.unraisablehook, threading.excepthook = hooks
 
 
-_WRITE_ERRORS = ("No space left on device", "Disk quota exceeded", "File too large", "Read-only file system")
+_WRITE_ERRORS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "Read-only file system",
+    "Permission denied",
+)
 
 
 def save_variables(directory: str | pathlib.Path, variables: dict[str, Any], card: Card) -> None:
@@ -142,11 +160,11 @@ def restore_latest(
         folder = pathlib.Path(manager.directory) / str(step)
         try:
             restored = _restore(manager, step, state, has_teacher=(folder / ITEMS["teacher"]).is_dir())
-        except Exception as error:  # Orbax raises many kinds for a broken file
-            console.print(f"warning: {_refusal(folder, error)}; it is passed over")
+        except Exception:  # Orbax raises many kinds for a broken file
             broken.append(folder)
             continue
-        _set_aside(manager, broken)
+        _set_aside(broken)
+        manager.reload()
         return restored
     if broken:
         raise UserError(f"{manager.directory}: none of its checkpoints can be read; use a new --workdir")
@@ -168,23 +186,33 @@ def _restore(
     return state.replace(**saved.variables, **saved.optimizer, teacher=teacher), saved.window
 
 
-def _set_aside(manager: ocp.CheckpointManager, broken: list[pathlib.Path]) -> None:
-    """Takes broken checkpoints out of Orbax's sight, which else counted them among the newest."""
-    if not broken:
-        return
-    if jax.process_index() == 0:
+def _set_aside(broken: list[pathlib.Path]) -> None:
+    """Renames broken checkpoints to `STEP.broken`, out of Orbax's sight, which else counted them among the newest."""
+    if is_first():
         for folder in broken:
+            console.print(f"warning: {folder} cannot be read as a checkpoint; it is passed over")
             shutil.rmtree(folder.with_suffix(".broken"), ignore_errors=True)
             folder.rename(folder.with_suffix(".broken"))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("set aside")
-    manager.reload()
+
+
+def read_score(folder: pathlib.Path) -> float | None:
+    """What a step folder was scored; None if that cannot be read."""
+    try:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler(filename="metrics")) as reader:
+            return float(reader.restore(folder / "metrics")[SCORE])
+    except Exception:  # Orbax raises many kinds for a broken file
+        return None
 
 
 def step_folders(workdir: pathlib.Path) -> list[pathlib.Path]:
     """The checkpoints of a workdir, the newest first; a save that was killed leaves only a temporary folder."""
-    folder = workdir / "checkpoints"
-    steps = [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+    return _step_folders(workdir / "checkpoints")
+
+
+def _step_folders(directory: pathlib.Path) -> list[pathlib.Path]:
+    steps = [path for path in directory.iterdir() if path.name.isdigit()] if directory.is_dir() else []
     return sorted(steps, key=lambda path: int(path.name), reverse=True)
 
 
@@ -200,12 +228,11 @@ def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
     folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
     if not folder.is_dir():
         raise UserError(f"{path}: no such workdir or checkpoint; train one with --mode=train")
-    with quiet(), ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
-        steps = manager.all_steps()
-        if not steps:
-            raise UserError(f"{folder}: no checkpoint in it; train one with --mode=train")
-        scores = {step: (manager.metrics(step) or {}).get(SCORE, UNSCORED) for step in steps}
-        return folder / str(max(steps, key=lambda step: (scores[step], step)))
+    scores = {step: read_score(step) for step in _step_folders(folder)}
+    readable = [step for step in scores if scores[step] is not None]
+    if not readable:
+        raise UserError(f"{folder}: no checkpoint in it; train one with --mode=train")
+    return max(readable, key=lambda step: (scores[step], int(step.name)))
 
 
 def load(path: str | pathlib.Path, weights: str | None = None) -> tuple[dict[str, Any], Card]:

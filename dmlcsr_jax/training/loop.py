@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from dmlcsr_jax.console import console
 from dmlcsr_jax.datasets.builder import Dataset
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.hosts import is_first
 from dmlcsr_jax.losses import LossWeights
 from dmlcsr_jax.training import checkpoints
 from dmlcsr_jax.training.data import one_pass, training_batches
@@ -54,6 +55,7 @@ def train(config: ConfigDict, dataset: Dataset, plan: Plan, workdir: pathlib.Pat
     )
     statistics_step = make_statistics_step(plan.model, plan.card.convention)
     with (
+        checkpoints.writing(workdir),
         checkpoints.open_manager(workdir / "checkpoints") as manager,
         progress_bar("training") as progress,
         preemption_notice() as preempted,
@@ -61,7 +63,7 @@ def train(config: ConfigDict, dataset: Dataset, plan: Plan, workdir: pathlib.Pat
         state, window = start_or_resume(config, plan, manager, workdir)
         start = int(state.step)
         batches = training_batches(config, dataset, start)
-        log = RunLog(workdir, start, active=jax.process_index() == 0)
+        log = RunLog(workdir, start, active=is_first())
         report = Reporter(config, plan, log, progress, start, window)
         for step in range(start + 1, plan.total_steps + 1):
             state, terms = train_step(state, shard(next(batches)))
@@ -97,7 +99,7 @@ def start_or_resume(
         state = create_state(initial_variables(plan.model, config), plan.optimizer)
     else:
         console.print(f"going on from the checkpoint of step {int(state.step)} of {plan.total_steps} in {workdir}")
-    if jax.process_index() == 0:
+    if is_first():
         write_overview(workdir / "parameters.txt", state.params)
     return replicate(state), window
 

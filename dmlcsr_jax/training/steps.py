@@ -30,8 +30,11 @@ def shard(tree: Any, devices: int | None = None) -> Any:
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
-    """Puts a tree where the steps leave theirs, on all devices, so that the first step compiles for every later one."""
-    mesh = jax.sharding.Mesh(devices or jax.devices(), (AXIS,))
+    """Puts a tree where the steps leave theirs, so that the first step compiles for every later one.
+
+    That is on all of this host's devices: what pmap gives is each host's own, though it is the same on all.
+    """
+    mesh = jax.sharding.Mesh(devices or jax.local_devices(), (AXIS,))
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
 
