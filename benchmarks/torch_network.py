@@ -224,7 +224,7 @@ class TorchDMLCSR(nn.Module):
 
 def torch_network_of(variables: Mapping[str, Any]) -> TorchDMLCSR:
     """The PyTorch network with these Flax variables (deep stem, activated batch norm, all heads), in inference mode."""
-    state_dict = {name: torch.from_numpy(array) for name, array in to_torch(variables).items()}
+    state_dict = {name: torch.tensor(array) for name, array in to_torch(variables).items()}
     fields = architecture(state_dict)
     network = TorchDMLCSR(fields["num_classes"], fields["backbone"], fields["width"])
     network = network.to(state_dict["conv1.weight"].dtype)
