@@ -97,8 +97,10 @@ def relative_difference(ours: Any, theirs: Any) -> float:
 def peak_memory(make: Callable[[], Run]) -> int:
     """Bytes that a side takes at its highest, in a process of its own. `make` and what it holds must be picklable.
 
-    On a CPU it is the process's peak, less what it held before `make`; so compiling counts, and libraries do not.
+    On a CPU it is the process's peak, less what it held before `make`, so that libraries do not count. Nor does
+    compiling where the compilation cache has the program.
     """
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir or ""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_peak_memory, make).result()

@@ -138,8 +138,8 @@ def evaluate(work: Workload, source: Examples, spec: FaceSpec) -> Run:
                 predictions = resize(logits, x.shape[2:]).argmax(1).byte().cpu().numpy()
             for example, prediction in zip(examples, predictions, strict=True):
                 label = cv2.imdecode(np.frombuffer(example["label"], np.uint8), cv2.IMREAD_GRAYSCALE)
-                restored = restore_labels(prediction, label.shape[1], label.shape[0]).astype(np.int64)
-                pairs = (label * spec.num_classes + restored)[label != IGNORE_ID]
+                restored = restore_labels(prediction, label.shape[1], label.shape[0])
+                pairs = (label.astype(np.int64) * spec.num_classes + restored)[label != IGNORE_ID]
                 confusion += np.bincount(pairs, minlength=confusion.size).reshape(confusion.shape)
         return scores(confusion, spec)
 

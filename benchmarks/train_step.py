@@ -3,13 +3,14 @@
     python -m benchmarks.train_step [--size 241 473] [--batch 2 1] [--rematerialise] [--dtype=bfloat16] [--repeats=3]
 
 Sizes and batches go in pairs. Both sides start from the same drawn weights, see the same drawn faces, and run by
-turns; "first loss" shows that they do the same. Peak memory is that of a process of its own for each side (parameters,
-optimizer and compiling included, libraries not), on a GPU what is allocated on it. `--rematerialise` adds our step
+turns; "first loss" shows that they do the same. Peak memory is that of a process of its own for each side (parameters
+and optimizer included, compiling and libraries not), on a GPU what is allocated on it. `--rematerialise` adds our step
 with rematerialised residual blocks. For bfloat16 PyTorch has automatic mixed precision, and its channels innermost on
 a GPU. On an accelerator the table adds the share of the chip's peak, from the operations that XLA counts in the step
 without rematerialisation.
 """
 
+import tempfile
 from functools import partial
 
 import jax
@@ -87,8 +88,11 @@ def main() -> None:
     flags = parser.parse_args()
     if len(flags.size) != len(flags.batch):
         parser.error(f"there are {len(flags.size)} sizes and {len(flags.batch)} batches; give as many of each")
-    for size, batch in zip(flags.size, flags.batch, strict=True):
-        measure(Workload(size, batch, flags.backbone, flags.width, flags.dtype), flags.rematerialise, flags.repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        if not jax.config.jax_compilation_cache_dir:  # each side's own process need not compile again
+            jax.config.update("jax_compilation_cache_dir", folder)
+        for size, batch in zip(flags.size, flags.batch, strict=True):
+            measure(Workload(size, batch, flags.backbone, flags.width, flags.dtype), flags.rematerialise, flags.repeats)
 
 
 def measure(work: Workload, rematerialise: bool, repeats: int) -> None:
