@@ -30,7 +30,7 @@ lint: $(VENV)/ready  ## ruff's checks and format
 	$(VENV)/bin/ruff format --check .
 
 bench: $(VENV)/ready  ## the benchmarks, one after the other
-	for file in benchmarks/*.py; do $(VENV)/bin/python -m benchmarks.$$(basename $$file .py) || exit 1; done
+	for file in $$(grep -l "def main" benchmarks/*.py); do $(VENV)/bin/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 clean:  ## removes the environment
 	rm -rf $(VENV)
