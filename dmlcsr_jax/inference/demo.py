@@ -40,19 +40,23 @@ def serve(parser: FaceParser, port: int) -> None:
         os.environ["GRADIO_TEMP_DIR"] = folder
         page = build(parser)
         try:
-            page.launch(
-                server_name="127.0.0.1",
-                server_port=port,
-                max_file_size=MAX_UPLOAD,
-                state_session_capacity=16,
-                footer_links=[],
-                quiet=True,
-                prevent_thread_lock=True,
-            )
+            page.launch(**launch_options(port), prevent_thread_lock=True)
         except OSError as error:
             raise UserError(f"--port={port} cannot be used; give another one, such as {port + 1}") from error
         console.print(f"open http://127.0.0.1:{port}   (Ctrl-C stops)")
         page.block_thread()
+
+
+def launch_options(port: int) -> dict[str, Any]:
+    """What `gradio.Blocks.launch` is given: this machine only, and limits to what is uploaded and kept."""
+    return {
+        "server_name": "127.0.0.1",
+        "server_port": port,
+        "max_file_size": MAX_UPLOAD,
+        "state_session_capacity": 16,
+        "footer_links": [],
+        "quiet": True,
+    }
 
 
 def build(parser: FaceParser) -> Any:

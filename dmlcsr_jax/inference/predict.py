@@ -106,7 +106,8 @@ class _Job:
                 self._pictures(waiting)
                 waiting, pixels = [], 0
             progress.update(task, advance=1, text=name)
-        self._pictures(waiting)
+        if waiting:
+            self._pictures(waiting)
 
     def _pictures(self, batch: Sequence[tuple[str, Source, np.ndarray]]) -> None:
         faces = self._parser([image for *_, image in batch])
