@@ -56,7 +56,8 @@ def main(argv: list[str]) -> None:
     output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
     if workdir is None and _MODE.value != "prepare":
         fail(f"--mode={_MODE.value} needs --workdir=DIR")
-    if not len(config):
+    reads_pictures_only = _MODE.value == "demo" or (_MODE.value == "predict" and argv[1:])
+    if not len(config) and not reads_pictures_only:
         fail("name a configuration, such as --config=configs/quickstart.py")
     try:
         averaging = {"flip": _FLIP.value, "scales": read_scales(_SCALES.value)}

@@ -41,7 +41,7 @@ def serve(parser: FaceParser, port: int) -> None:
         page = build(parser)
         try:
             page.launch(**launch_options(port), prevent_thread_lock=True)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise UserError(f"--port={port} cannot be used; give another one, such as {port + 1}") from error
         console.print(f"open http://127.0.0.1:{port}   (Ctrl-C stops)")
         page.block_thread()

@@ -36,7 +36,7 @@ def as_array(picture: Picture | Any) -> np.ndarray:
 
 def is_one(images: Any) -> bool:
     """Whether it is one picture, and no list or batch of them."""
-    return isinstance(images, str | os.PathLike | Image.Image) or getattr(images, "ndim", 0) == 3
+    return isinstance(images, str | os.PathLike | Image.Image) or getattr(images, "ndim", 4) < 4
 
 
 def read_picture(path: pathlib.Path) -> np.ndarray:

@@ -112,7 +112,10 @@ class _Job:
     def _pictures(self, batch: Sequence[tuple[str, Source, np.ndarray]]) -> None:
         faces = self._parser([image for *_, image in batch])
         for (name, source, _), face in zip(batch, faces, strict=True):
-            self._picture(name, source, self._renamed(face))
+            try:
+                self._picture(name, source, self._renamed(face))
+            except UserError as error:
+                self._failed.append(str(error))
 
     def _renamed(self, face: ParsedFace) -> ParsedFace:
         return face.remapped(self._options.remap) if self._options.remap else face

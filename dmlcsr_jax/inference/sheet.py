@@ -9,17 +9,15 @@ from dmlcsr_jax.errors import UserError
 
 _COLUMNS, _ROWS = 5, 4
 _SIDE, _CAPTION = 240, 20  # pixels
+_JPEG_SIDE = 65535
 
 
 def write_picture(path: pathlib.Path, image: np.ndarray) -> None:
     """Writes an [H, W, 3] uint8 RGB picture in the format of its suffix."""
-    try:
-        written = cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    except cv2.error:
-        written = False
-    if not written:
-        height, width = image.shape[:2]
-        raise UserError(f"{path} cannot be written, {width}x{height} pixels; is the disk full?")
+    if path.suffix == ".jpg" and max(image.shape) > _JPEG_SIDE:
+        raise UserError(f"{path} cannot be written: JPEG has at most {_JPEG_SIDE} pixels a side; leave overlays out")
+    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
+        raise UserError(f"{path} cannot be written; is the disk full?")
 
 
 class ContactSheet:

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import itertools
 import math
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -14,6 +15,8 @@ from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.face import ParsedFace
 from dmlcsr_jax.inference.visualize import count_pixels
 
+# FFmpeg would print its own complaint about a broken file beside ours; read when the first video is opened.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 _USUAL_RATE = 25.0  # frames a second, where a file does not say
 
 

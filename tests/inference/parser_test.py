@@ -102,6 +102,7 @@ def test_bad_pictures_are_named(parser, tmp_path):
         (tmp_path / "text.jpg", "text.jpg"),
         (tmp_path / "gone.jpg", "gone.jpg"),
         (np.zeros((4, 4), np.uint8), "RGB"),
+        (np.zeros((4, 4, 4), np.uint8), "RGB"),
         (np.zeros((4, 4, 3)), "uint8"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
         (Image.new("F", (4, 4)), "mode F"),

@@ -117,3 +117,10 @@ def test_twenty_pictures_a_sheet(parser, tmp_path):
     predict(parser, [(f"{i}", picture) for i in range(23)], tmp_path, Options(["sheet"]))
     sizes = [cv2.imread(str(tmp_path / f"sheet_{number}.jpg")).shape for number in (1, 2)]
     assert sizes == [(4 * 260, 5 * 240, 3), (260, 3 * 240, 3)]
+
+
+def test_pictures_too_long_for_a_jpeg_are_named(parser, tmp_path):
+    long = np.full((2, 70000, 3), 255, np.uint8)
+    with pytest.raises(UserError, match=r"1 of 2 files were left out: .*long_overlay\.jpg.*65535"):
+        predict(parser, [("long", long), ("short", long[:, :9])], tmp_path, Options())
+    assert {path.name for path in tmp_path.iterdir()} == {"long.png", "short.png", "short_overlay.jpg"}

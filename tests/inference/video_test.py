@@ -108,3 +108,10 @@ def test_odd_sizes(tmp_path):
     capture = cv2.VideoCapture(str(tmp_path / "odd.mp4"))
     ok, frame = capture.read()
     assert ok and abs(frame.shape[0] - 33) <= 1 and abs(frame.shape[1] - 51) <= 1
+
+
+def test_broken_videos_are_told_in_our_words_only(tmp_path, capfd):
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(UserError):
+        VideoReader(tmp_path / "text.mp4")
+    assert capfd.readouterr() == ("", "")
