@@ -41,6 +41,9 @@ _SMOOTH = flags.DEFINE_integer("smooth", 1, "predict: frames of a video that vot
 _FLIP = flags.DEFINE_bool("flip", False, "predict, evaluate: average with the mirrored picture.")
 _SCALES = flags.DEFINE_list("scales", "1", "predict, evaluate: average over these sizes, such as 0.75,1,1.25.")
 _PORT = flags.DEFINE_integer("port", 7860, "demo: where the page is, http://127.0.0.1:PORT.")
+_WEIGHTS = flags.DEFINE_enum(
+    "weights", None, ("student", "teacher"), "Whose weights are used; the teacher's where there is one."
+)
 
 
 def main(argv: list[str]) -> None:
@@ -60,21 +63,21 @@ def main(argv: list[str]) -> None:
     if not len(config) and not reads_pictures_only:
         fail("name a configuration, such as --config=configs/quickstart.py")
     try:
-        averaging = {"flip": _FLIP.value, "scales": read_scales(_SCALES.value)}
+        options = {"weights": _WEIGHTS.value, "flip": _FLIP.value, "scales": read_scales(_SCALES.value)}
         if _MODE.value == "prepare":
             modes.prepare(config)
         elif _MODE.value == "train":
             modes.train(config, workdir)
         elif _MODE.value == "evaluate":
-            modes.evaluate(config, workdir, **averaging)
+            modes.evaluate(config, workdir, **options)
         elif _MODE.value == "predict":
-            options = modes.Options(_WRITE.value, _REMAP.value, _SMOOTH.value)
+            writing = modes.Options(_WRITE.value, _REMAP.value, _SMOOTH.value)
             output = output or workdir / "predictions"
-            modes.predict(config, workdir, argv[1:], output, options, _FACES.value, **averaging)
+            modes.predict(config, workdir, argv[1:], output, writing, _FACES.value, **options)
         elif _MODE.value == "demo":
-            modes.demo(workdir, _PORT.value, _FACES.value, **averaging)
+            modes.demo(workdir, _PORT.value, _FACES.value, **options)
         elif _MODE.value == "convert":
-            modes.convert(config, workdir, argv[1:], output)
+            modes.convert(config, workdir, argv[1:], output, _WEIGHTS.value)
     except modes.UserError as error:
         fail(str(error))
     except KeyboardInterrupt:

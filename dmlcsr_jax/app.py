@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -14,6 +15,7 @@ from dmlcsr_jax.datasets.builder import Dataset
 from dmlcsr_jax.datasets.images import decode_image, decode_label
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation import evaluator
+from dmlcsr_jax.evaluation.confusion import headline
 from dmlcsr_jax.inference import CenterFace, FaceParser, visualize
 from dmlcsr_jax.inference.cases import Extremes, write_page
 from dmlcsr_jax.inference.curves import plot_curves
@@ -26,9 +28,11 @@ from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
 from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
 from dmlcsr_jax.pipeline.input_pipeline import eval_batches
 from dmlcsr_jax.training import checkpoints, loop
-from dmlcsr_jax.training.logs import write_atomically
+from dmlcsr_jax.training.logs import RunLog, write_atomically
+from dmlcsr_jax.training.plan import create_card, plan_run
 from dmlcsr_jax.training.state import TrainState, create_model
 from dmlcsr_jax.training.steps import make_inspect_step, make_predict_step
+from dmlcsr_jax.training.workdir import claim_workdir
 
 NUM_EXAMPLES = 8  # pictures in the logs, and of predict without arguments
 
@@ -43,9 +47,9 @@ def prepare(config: ConfigDict) -> Dataset:
 
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, evaluating as it goes; leaves curves and pictures in the workdir."""
-    loop.claim_workdir(workdir, config)
+    claim_workdir(workdir, config)
     dataset = prepare(config)
-    plan = loop.plan_run(config, dataset, workdir)
+    plan = plan_run(config, dataset, workdir)
     loop.train(config, dataset, plan, workdir, create_evaluate(config, dataset, plan.card, workdir))
     console.print(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
 
@@ -53,7 +57,11 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
 def create_evaluate(
     config: ConfigDict, dataset: Dataset, card: checkpoints.Card, workdir: pathlib.Path
 ) -> loop.Evaluate:
-    """What the loop calls to score a state: prints the table, logs scores and a picture, returns the mean F1."""
+    """What the loop calls to score a state: student and, once there is one, teacher, side by side.
+
+    Prints the table, logs scores and a picture, and returns the score that the data set is judged by
+    (`FaceSpec.headline`), the teacher's where there is one.
+    """
     split = config.evaluation.split
     source = dataset.source(split)
     model = create_model(dataset.spec.num_classes, config.model)
@@ -61,30 +69,50 @@ def create_evaluate(
     inspect = make_inspect_step(model, card.convention)
     shown, _ = next(iter(eval_batches(source, size=card.size, batch_size=min(NUM_EXAMPLES, len(source)))))
 
-    def evaluate(state: TrainState, log: loop.RunLog, step: int) -> float:
-        result = evaluator.evaluate(
-            predict, state.variables, source, dataset.spec, size=card.size, batch_size=config.evaluation.batch_size
-        )
-        console.print(evaluator.score_table(result, f"{split} after step {step}"))
-        scores = {f"{split}/{name}": value for name, value in result.items() if not isinstance(value, dict)}
-        scores |= {f"{split}_f1/{name}": value for name, value in (result["f1"] | result["merged_f1"]).items()}
-        log.scalars(step, {name: value for name, value in scores.items() if value is not None})
-        labels, edges = map(np.asarray, inspect(state.variables, shown.images))
-        picture = visualize.panel(shown.images, shown.labels, labels, edges, dataset.spec)
-        log.picture(step, f"{split}/input_label_prediction_edge", picture)
-        write_picture(workdir / "examples.png", picture)
-        return result["mean_f1"] or 0.0
+    def evaluate(state: TrainState, log: RunLog, step: int) -> float:
+        networks = {"student": state.variables} | ({"teacher": state.teacher} if state.teacher else {})
+        results = {
+            name: evaluator.evaluate(
+                predict, variables, source, dataset.spec, size=card.size, batch_size=config.evaluation.batch_size
+            )
+            for name, variables in networks.items()
+        }
+        console.print(evaluator.score_table(results, f"{split} after step {step}"))
+        log.scalars(step, _curves(results, split))
+        if log.active:
+            variables = jax.tree.map(lambda leaf: leaf.addressable_data(0), networks[name := list(networks)[-1]])
+            labels, edges = map(np.asarray, inspect(variables, shown.images))
+            picture = visualize.panel(shown.images, shown.labels, labels, edges, dataset.spec)
+            log.picture(step, f"{split}/{name}: input, label, prediction, edge", picture)
+            write_picture(workdir / "examples.png", picture)
+        return headline(list(results.values())[-1], dataset.spec)
 
     return evaluate
 
 
-def convert(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], output: pathlib.Path | None) -> None:
+def _curves(results: dict[str, dict], split: str) -> dict[str, float]:
+    """Flat names of scores: `val/mean_f1`, `val_f1/hair`; a teacher's begin with `val_teacher`."""
+    curves = {}
+    for name, result in results.items():
+        prefix = split if name == "student" else f"{split}_{name}"
+        curves |= {f"{prefix}/{key}": value for key, value in result.items() if not isinstance(value, dict)}
+        curves |= {f"{prefix}_f1/{key}": value for key, value in (result["f1"] | result["merged_f1"]).items()}
+    return {name: value for name, value in curves.items() if value is not None}
+
+
+def convert(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    paths: Sequence[str],
+    output: pathlib.Path | None,
+    weights: str | None = None,
+) -> None:
     """Published weights into a checkpoint of a new workdir, or, with `output`, the workdir's into a file of weights.
 
     The checkpoint's input convention is `config.input.channel_order`; its classes are those of the data set.
     """
     if output:
-        variables, _ = checkpoints.load(workdir)
+        variables, _ = checkpoints.load(workdir, weights)
         write_state_dict(output, to_torch(variables))
         console.print(f"written: {output}")
         return
@@ -103,18 +131,25 @@ def convert(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], out
             f"use --config=configs/published.py:NAME with the data set it was trained on"
         )
     variables = from_torch(state_dict)
-    loop.claim_workdir(workdir, config)
-    checkpoints.save_variables(workdir / "checkpoints", variables, loop.create_card(spec, config, workdir))
+    claim_workdir(workdir, config)
+    checkpoints.save_variables(workdir / "checkpoints", variables, create_card(spec, config, workdir))
     console.print(f"written: {workdir}, {spec.name}, {num_classes} classes, {config.model.backbone}")
 
 
-def evaluate(config: ConfigDict, workdir: pathlib.Path, flip: bool = False, scales: Sequence[float] = (1.0,)) -> None:
+def evaluate(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    weights: str | None = None,
+    flip: bool = False,
+    scales: Sequence[float] = (1.0,),
+) -> None:
     """Scores the best checkpoint on `config.evaluation.split`: a table, `evaluation.json`, and `evaluation.html`.
 
     `flip` and `scales` average over views of each picture, see `FaceParser`.
     """
     check_scales(scales)
-    variables, card = checkpoints.load(workdir)
+    weights = weights or checkpoints.choose_weights(workdir)
+    variables, card = checkpoints.load(workdir, weights)
     dataset = prepare(config)
     if dataset.spec.class_names != card.spec.class_names:
         raise UserError(
@@ -136,7 +171,7 @@ def evaluate(config: ConfigDict, workdir: pathlib.Path, flip: bool = False, scal
     )
     title = f"{workdir}, {split}{', flip-averaged' if flip else ''}"
     title += f", scales {', '.join(map(str, scales))}" if tuple(scales) != (1.0,) else ""
-    console.print(evaluator.score_table(result, title))
+    console.print(evaluator.score_table({weights: result}, title))
     write_atomically(workdir / "evaluation.json", json.dumps(result, indent=2))
     write_page(workdir / "evaluation.html", title, result, extremes, lambda index: _example(source[index]), card.spec)
     console.print(f"written: {workdir / 'evaluation.json'}, {workdir / 'evaluation.html'}")
@@ -147,29 +182,29 @@ def predict(
     workdir: pathlib.Path,
     paths: Sequence[str],
     output: pathlib.Path,
-    options: Options,
+    writing: Options,
     faces: str = "whole",
-    **averaging: Any,
+    **options: Any,
 ) -> None:
     """Parses pictures and videos; without any named, some examples of `config.evaluation.split`.
 
-    `faces` is "whole" (the picture is the face) or "detect"; `averaging` holds `flip` and `scales`.
+    `faces` is "whole" (the picture is the face) or "detect"; `options` are those of `FaceParser.load`.
     """
     inputs = list_inputs(paths) if paths else None
-    parser = load_parser(workdir, faces, **averaging)
-    run_predict(parser, inputs or example_pictures(config), output, options)
+    parser = load_parser(workdir, faces, **options)
+    run_predict(parser, inputs or example_pictures(config), output, writing)
 
 
-def load_parser(workdir: pathlib.Path, faces: str, **parser_options: Any) -> FaceParser:
+def load_parser(workdir: pathlib.Path, faces: str, **options: Any) -> FaceParser:
     """The workdir's parser, with a detector where `faces` is "detect"."""
-    return FaceParser.load(workdir, detector=CenterFace() if faces == "detect" else None, **parser_options)
+    return FaceParser.load(workdir, detector=CenterFace() if faces == "detect" else None, **options)
 
 
-def demo(workdir: pathlib.Path, port: int, faces: str = "whole", **averaging: Any) -> None:
+def demo(workdir: pathlib.Path, port: int, faces: str = "whole", **options: Any) -> None:
     """Serves a page on this machine where pictures can be parsed, until it is stopped."""
     from dmlcsr_jax.inference.demo import serve  # Gradio is an extra, and takes seconds to load
 
-    serve(load_parser(workdir, faces, batch_size=1, **averaging), port)
+    serve(load_parser(workdir, faces, batch_size=1, **options), port)
 
 
 def example_pictures(config: ConfigDict) -> list[tuple[str, np.ndarray]]:

@@ -88,7 +88,7 @@ def killed_run(tmp_path_factory):
     )
     with subprocess.Popen(command(*arguments), cwd=ROOT, env=ONE_DEVICE, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 500
-        while not checkpoints.exist(workdir) and process.poll() is None and time.monotonic() < deadline:
+        while not checkpoints.step_folders(workdir) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         assert process.poll() is None, "it ended before it could be killed"
         process.send_signal(signal.SIGKILL)

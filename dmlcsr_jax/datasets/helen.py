@@ -4,4 +4,4 @@ import dataclasses
 
 from dmlcsr_jax.datasets import lapa
 
-SPEC = dataclasses.replace(lapa.SPEC, name="helen", terms="Helen: research purposes only.")
+SPEC = dataclasses.replace(lapa.SPEC, name="helen", headline="overall", terms="Helen: research purposes only.")

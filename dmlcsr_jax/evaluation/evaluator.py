@@ -4,7 +4,8 @@ The published protocol (its evaluate.py): logits up to the network's input size,
 warp to the size of the label, ignored pixels left out, one confusion matrix over all pictures.
 """
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -93,24 +94,30 @@ def _sum_over_hosts(confusion: np.ndarray) -> np.ndarray:
     return (high << 31) + low
 
 
-def score_table(result: dict[str, Any], title: str) -> Table:
-    """Scores as the papers print them: F1 in percent by class, then the merged classes and the means."""
+def score_table(results: Mapping[str, dict[str, Any]], title: str) -> Table:
+    """Scores as the papers print them: F1 in percent by class, then the merged classes and the means.
+
+    Args:
+      results: what stands above a column ("student", "teacher") -> its scores.
+      title: of the table.
+    """
     table = Table(title=title)
-    table.add_column("class")
-    table.add_column("F1 %", justify="right")
+    table.add_column("F1 %")
+    for name in results:
+        table.add_column(name, justify="right")
 
-    def row(name: str, value: float | None, **style: Any) -> None:
-        table.add_row(name, "–" if value is None else f"{100 * value:.2f}", **style)
+    def row(name: str, *path: str, **style: Any) -> None:
+        values = [functools.reduce(lambda scores, key: scores[key], path, result) for result in results.values()]
+        table.add_row(name, *("–" if value is None else f"{100 * value:.2f}" for value in values), **style)
 
-    for name, value in result["f1"].items():
-        row(name, value)
-    table.add_section()
-    for name, value in result["merged_f1"].items():
-        row(name, value)
-    if result["merged_f1"]:
-        table.add_section()
-    row("mean F1 (foreground)", result["mean_f1"], style="bold")
-    row("mean IoU (all)", result["miou"])
-    row("pixel accuracy", result["pixel_accuracy"])
-    row("mean accuracy", result["mean_accuracy"])
+    first = next(iter(results.values()))
+    for group in ("f1", "merged_f1"):
+        for name in first[group]:
+            row(name, group, name)
+        if first[group]:
+            table.add_section()
+    row("mean F1 (foreground)", "mean_f1", style="bold")
+    row("mean IoU (all)", "miou")
+    row("pixel accuracy", "pixel_accuracy")
+    row("mean accuracy", "mean_accuracy")
     return table

@@ -69,17 +69,18 @@ class FaceParser:
         self._labels = jax.jit(lambda *arguments: parse_labels(model, card.convention, *arguments, **averaging))
 
     @classmethod
-    def load(cls, path: str | os.PathLike, **options: Any) -> "FaceParser":
+    def load(cls, path: str | os.PathLike, weights: str | None = None, **options: Any) -> "FaceParser":
         """A parser from a workdir (its best checkpoint) or from the folder of one checkpoint.
 
         Args:
           path: the folder.
+          weights: the "student"'s or the "teacher"'s; None takes the teacher's where there is one.
           **options: `batch_size`, `detector`, `flip` and `scales`.
 
         Raises:
           UserError: there is no checkpoint, or it cannot be read.
         """
-        return cls(*checkpoints.load(path), **options)
+        return cls(*checkpoints.load(path, weights), **options)
 
     def __call__(
         self, images: Picture | Sequence[Picture], boxes: Boxes | Sequence[Boxes] | None = None

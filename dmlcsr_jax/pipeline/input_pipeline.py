@@ -5,25 +5,19 @@ the seed and the step alone, so a run goes on from any step as if it had never s
 workers and hosts gives the same global batches.
 """
 
-import atexit
-import contextlib
 import functools
 import math
-import os
 import sys
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import grain
-import grain.experimental
 import jax
 import numpy as np
-from absl import flags
 
 from dmlcsr_jax.datasets.spec import IGNORE_ID, FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.pipeline import transforms
+from dmlcsr_jax.pipeline.reading import read
 from dmlcsr_jax.types import Batch
 
 
@@ -84,15 +78,37 @@ def train_batches(
         raise UserError(f"config.training.batch_size is {batch_size}; it must be a multiple of the {hosts} hosts")
     steps = steps_per_epoch(len(source), batch_size)
     order = _TrainingOrder(len(source), seed, batch_size, steps, start_step, host, hosts)
-    load = functools.partial(
-        _load_varied,
-        source=source,
-        size=size,
-        augmentation=augmentation or transforms.Augmentation(),
-        flip_table=spec.flip_table(),
-        seed=seed,
-    )
-    return _iterate(_pipeline(order, load, batch_size // hosts, _batch, num_workers))
+    load = _varied_loader(source, spec, size, augmentation, seed)
+    return read(order, load, batch_size // hosts, _batch, num_workers)
+
+
+def one_pass_batches(
+    source: Examples,
+    spec: FaceSpec,
+    *,
+    size: tuple[int, int],
+    batch_size: int,
+    augmentation: transforms.Augmentation | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+    num_workers: int = 0,
+    process_index: int | None = None,
+    process_count: int | None = None,
+) -> Iterator[Batch]:
+    """This host's part of one pass over the training examples, each once, in the order and variation of `epoch`.
+
+    The last global batch is filled up with black pictures (mask False, labels 255), so that all have one shape.
+    Arguments as `train_batches`; every number of hosts gives the same global batches.
+    """
+    host, hosts = _hosts(process_index, process_count)
+    share = batch_size // hosts
+    positions = np.full(math.ceil(len(source) / batch_size) * batch_size, -1)
+    positions[: len(source)] = np.arange(len(source))
+    order = _permutation(len(source), seed, epoch)
+    mine = positions.reshape(-1, hosts, share)[:, host].ravel()
+    places = [_Place(int(order[p]) if p >= 0 else -1, epoch, int(p)) for p in mine]
+    load = _varied_loader(source, spec, size, augmentation, seed)
+    return read(places, load, share, _batch, num_workers)
 
 
 def eval_batches(
@@ -126,7 +142,7 @@ def eval_batches(
     mine = range(len(source))[host * share : (host + 1) * share]
     indices[: len(mine)] = mine
     load = functools.partial(_load_whole, source=source, size=size)
-    return _iterate(_pipeline(indices, load, batch_size, _batch_with_indices, num_workers))
+    return read(indices, load, batch_size, _batch_with_indices, num_workers)
 
 
 class _Place(NamedTuple):
@@ -163,7 +179,22 @@ def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(size)
 
 
+def _varied_loader(source, spec, size, augmentation, seed) -> Callable[[_Place], dict[str, np.ndarray]]:
+    augmentation = augmentation or transforms.Augmentation()
+    table = spec.flip_table()
+    return functools.partial(
+        _load_varied, source=source, size=size, augmentation=augmentation, flip_table=table, seed=seed
+    )
+
+
+def _filling(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((*size, 3), np.uint8), np.full(size, IGNORE_ID, np.uint8)
+
+
 def _load_varied(place: _Place, *, source, size, augmentation, flip_table, seed) -> dict[str, np.ndarray]:
+    if place.index < 0:
+        image, labels = _filling(size)
+        return {"images": image, "labels": labels, "mask": np.False_, "index": np.int64(-1)}
     example = source[place.index]
     image, labels = transforms.decode_image(example["image"]), transforms.decode_label(example["label"])
     rng = np.random.default_rng((seed, place.epoch, place.position))
@@ -173,7 +204,7 @@ def _load_varied(place: _Place, *, source, size, augmentation, flip_table, seed)
 
 def _load_whole(index: int, *, source, size) -> dict[str, np.ndarray]:
     if index < 0:
-        image, labels = np.zeros((*size, 3), np.uint8), np.full(size, IGNORE_ID, np.uint8)
+        image, labels = _filling(size)
     else:
         example = source[int(index)]
         image = transforms.fit_image(transforms.decode_image(example["image"]), size)
@@ -187,43 +218,6 @@ def _batch(examples: Sequence[dict[str, np.ndarray]]) -> Batch:
 
 def _batch_with_indices(examples: Sequence[dict[str, np.ndarray]]) -> tuple[Batch, np.ndarray]:
     return _batch(examples), np.stack([example["index"] for example in examples])
-
-
-def _pipeline(order: Sequence, load: Callable, batch_size: int, batch: Callable, num_workers: int) -> grain.IterDataset:
-    """Loads in order, ahead of the reader by two batches of examples, and two batches more put together."""
-    threads = max(4, os.cpu_count() or 1) if not num_workers else 1
-    ahead = max(threads, math.ceil(2 * batch_size / max(num_workers, 1)))
-    read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-    examples = grain.MapDataset.source(order).map(load).to_iter_dataset(read)
-    if num_workers:
-        # Grain's workers read absl flags, which nobody has parsed outside `app.run`: take their defaults.
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()
-        examples = examples.mp_prefetch(grain.MultiprocessingOptions(num_workers, per_worker_buffer_size=ahead))
-    batches = examples.batch(batch_size, batch_fn=batch)
-    return grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=2)
-
-
-# Iterators that are still in use. Grain's threads complain if the interpreter goes away under them.
-_OPEN: weakref.WeakSet = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    for batches in list(_OPEN):
-        batches.close()
-
-
-def _iterate(batches: grain.IterDataset) -> Iterator:
-    """The batches; threads and workers stop when the iterator is closed or dropped, or the interpreter ends."""
-
-    def run() -> Iterator:
-        with contextlib.closing(iter(batches)) as iterator:
-            yield from iterator
-
-    running = run()
-    _OPEN.add(running)
-    return running
 
 
 def _hosts(process_index: int | None, process_count: int | None) -> tuple[int, int]:

@@ -15,6 +15,7 @@ import optax
 from dmlcsr_jax.losses import LossWeights, multi_task_loss
 from dmlcsr_jax.models import DMLCSR
 from dmlcsr_jax.models.averaging import averaged_logits
+from dmlcsr_jax.models.statistics import batch_statistics_of
 from dmlcsr_jax.pipeline.normalize import normalize
 from dmlcsr_jax.pipeline.resize import resize_bilinear
 from dmlcsr_jax.training.state import TrainState
@@ -47,26 +48,41 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     weights: LossWeights,
     convention: InputConvention,
+    distillation: bool = True,
     devices: Sequence[jax.Device] | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """The training step: (state, sharded batch) -> (state, the loss terms averaged over all devices).
 
     Gradients, batch statistics and terms are averaged over `AXIS`, so every device takes the same step.
-    The state is donated. `model.axis_name` must be `AXIS`. `devices` are all of them unless named.
+    A state with a teacher compiles a second step, in which the teacher, as it evaluates and without gradient,
+    softens the labels of all heads (arXiv 2203.14448 §3.5); one without pays nothing for it.
+
+    Args:
+      model: the network; its `axis_name` must be `AXIS`.
+      optimizer: from `make_optimizer`.
+      weights: of the loss terms.
+      convention: how pictures enter the network.
+      distillation: False to leave a teacher unheard.
+      devices: all of them unless named.
+
+    Returns:
+      The step. It donates the state.
     """
 
-    def loss_fn(params, batch_stats, batch):
-        predictions, updated = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            normalize(batch.images, convention, model.dtype),
-            train=True,
-            mutable=["batch_stats"],
+    def loss_fn(params, state, batch):
+        images = normalize(batch.images, convention, model.dtype)
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        predictions, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        teacher = None
+        if distillation and state.teacher is not None:
+            teacher = model.apply(state.teacher, images, train=False)
+        total, terms = multi_task_loss(
+            predictions, batch.labels, teacher=teacher, cycle=state.cycle, weights=weights, axis_name=AXIS
         )
-        total, terms = multi_task_loss(predictions, batch.labels, weights=weights, axis_name=AXIS)
         return total, (updated["batch_stats"], terms | {"total": total})
 
     def step(state: TrainState, batch: Batch):
-        grads, (batch_stats, terms) = jax.grad(loss_fn, has_aux=True)(state.params, state.batch_stats, batch)
+        grads, (batch_stats, terms) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch)
         grads, terms = jax.lax.pmean((grads, terms), AXIS)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -74,6 +90,29 @@ def make_train_step(
         return state, terms
 
     return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
+
+
+def make_statistics_step(
+    model: DMLCSR, convention: InputConvention, devices: Sequence[jax.Device] | None = None
+) -> Callable[[Any, Any, jax.Array, Batch], tuple[Any, jax.Array]]:
+    """A step of estimating statistics anew: (params, average, seen, sharded batch) -> (average, seen).
+
+    `average` is a tree like `batch_stats`, the mean of the batches' own statistics so far, each weighted by its
+    examples over all devices; `seen` [] float32 is their number, 0 at first, when the values in `average` do not
+    matter. Examples outside the batch's mask do not count.
+    """
+
+    def step(params, average, seen, batch: Batch):
+        images = normalize(batch.images, convention, model.dtype)
+        variables = {"params": params, "batch_stats": average}
+        with batch_statistics_of(batch.mask):
+            _, updated = model.apply(variables, images, train=False, mutable=["batch_stats"])
+        count = jax.lax.psum(batch.mask.sum(), AXIS).astype(seen.dtype)
+        share = count / (seen + count)
+        average = jax.tree.map(lambda old, new: (1 - share) * old + share * new, average, updated["batch_stats"])
+        return average, seen + count
+
+    return jax.pmap(step, AXIS, in_axes=(None, None, None, 0), out_axes=(None, None), devices=devices)
 
 
 def parse_logits(
