@@ -40,7 +40,7 @@ class CenterFace:
 
     Args:
       threshold: the lowest score of a face, 0..1.
-      longest_side: larger pictures are scaled down to it, in pixels. A face narrower than about a fortieth of it
+      longest_side: larger pictures are scaled down to it, in pixels. A face narrower than about a fiftieth of it
         is not found.
 
     Raises:

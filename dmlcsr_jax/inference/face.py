@@ -14,7 +14,7 @@ from dmlcsr_jax.inference import visualize
 from dmlcsr_jax.inference.detector import Detection
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class FaceCrop:
     """What the network was shown of a picture, and what it said.
 
@@ -29,7 +29,7 @@ class FaceCrop:
     labels: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ParsedFace:
     """The parts of one picture.
 
