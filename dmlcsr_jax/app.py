@@ -2,9 +2,9 @@
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import cv2
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -12,23 +12,28 @@ from ml_collections import ConfigDict
 from dmlcsr_jax import datasets, hosts
 from dmlcsr_jax.console import console
 from dmlcsr_jax.datasets.builder import Dataset
-from dmlcsr_jax.datasets.images import decode_image
+from dmlcsr_jax.datasets.images import decode_image, decode_label
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation import evaluator
 from dmlcsr_jax.evaluation.confusion import headline
-from dmlcsr_jax.inference import FaceParser, ParsedFace, visualize
+from dmlcsr_jax.inference import CenterFace, FaceParser, visualize
+from dmlcsr_jax.inference.cases import Extremes, write_page
 from dmlcsr_jax.inference.curves import plot_curves
+from dmlcsr_jax.inference.inputs import list_inputs
+from dmlcsr_jax.inference.parser import check_scales
+from dmlcsr_jax.inference.predict import Options
+from dmlcsr_jax.inference.predict import predict as run_predict
+from dmlcsr_jax.inference.sheet import write_picture
 from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
 from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
 from dmlcsr_jax.pipeline.input_pipeline import eval_batches
 from dmlcsr_jax.training import checkpoints, loop
-from dmlcsr_jax.training.logs import RunLog, progress_bar, write_atomically
+from dmlcsr_jax.training.logs import RunLog, write_atomically
 from dmlcsr_jax.training.plan import create_card, plan_run
 from dmlcsr_jax.training.state import TrainState, create_model
 from dmlcsr_jax.training.steps import make_inspect_step, make_predict_step
 from dmlcsr_jax.training.workdir import claim_workdir
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 NUM_EXAMPLES = 8  # pictures in the logs, and of predict without arguments
 
 
@@ -133,8 +138,18 @@ def convert(
     console.print(f"written: {workdir}, {spec.name}, {num_classes} classes, {config.model.backbone}")
 
 
-def evaluate(config: ConfigDict, workdir: pathlib.Path, weights: str | None = None) -> None:
-    """Scores the best checkpoint on `config.evaluation.split`: a table, and `evaluation.json`."""
+def evaluate(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    weights: str | None = None,
+    flip: bool = False,
+    scales: Sequence[float] = (1.0,),
+) -> None:
+    """Scores the best checkpoint on `config.evaluation.split`: a table, `evaluation.json`, and `evaluation.html`.
+
+    `flip` and `scales` average over views of each picture, see `FaceParser`.
+    """
+    check_scales(scales)
     weights = weights or checkpoints.choose_weights(workdir)
     variables, card = checkpoints.load(workdir, weights)
     dataset = prepare(config)
@@ -144,18 +159,26 @@ def evaluate(config: ConfigDict, workdir: pathlib.Path, weights: str | None = No
             f"the checkpoint of {workdir} has {', '.join(card.spec.class_names)}"
         )
     split = config.evaluation.split
+    source, extremes = dataset.source(split), Extremes(dataset.spec)
+    flip_table = dataset.spec.flip_table() if flip else None
+    model = create_model(card.spec.num_classes, ConfigDict(card.model))
     result = evaluator.evaluate(
-        make_predict_step(create_model(card.spec.num_classes, ConfigDict(card.model)), card.convention),
+        make_predict_step(model, card.convention, flip_table=flip_table, scales=tuple(scales)),
         variables,
-        dataset.source(split),
+        source,
         dataset.spec,
         size=card.size,
         batch_size=config.evaluation.batch_size,
+        observe=extremes,
     )
-    console.print(evaluator.score_table({weights: result}, f"{workdir}, {split}"))
-    if hosts.is_first():
-        write_atomically(workdir / "evaluation.json", json.dumps(result, indent=2))
-    console.print(f"written: {workdir / 'evaluation.json'}")
+    title = f"{workdir}, {split}{', flip-averaged' if flip else ''}"
+    title += f", scales {', '.join(map(str, scales))}" if tuple(scales) != (1.0,) else ""
+    console.print(evaluator.score_table({weights: result}, title))
+    if not hosts.is_first():
+        return
+    write_atomically(workdir / "evaluation.json", json.dumps(result, indent=2))
+    write_page(workdir / "evaluation.html", title, result, extremes, lambda index: _example(source[index]), card.spec)
+    console.print(f"written: {workdir / 'evaluation.json'}, {workdir / 'evaluation.html'}")
 
 
 def predict(
@@ -163,65 +186,38 @@ def predict(
     workdir: pathlib.Path,
     paths: Sequence[str],
     output: pathlib.Path,
-    weights: str | None = None,
+    writing: Options,
+    faces: str = "whole",
+    **options: Any,
 ) -> None:
-    """Parses pictures and folders of pictures; without any, some examples of `config.evaluation.split`.
+    """Parses pictures and videos; without any named, some examples of `config.evaluation.split`.
 
-    Writes NAME.png (class numbers with a palette) and NAME_overlay.jpg, each at the picture's own size.
+    `faces` is "whole" (the picture is the face) or "detect"; `options` are those of `FaceParser.load`.
     """
-    parser = FaceParser.load(workdir, weights=weights)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output={output} cannot be written ({error.strerror}); name another folder") from error
-    pictures = list_pictures(paths) if paths else example_pictures(config)
-    failed = []
-    with progress_bar("predicting") as progress:
-        task = progress.add_task("", total=len(pictures), text="")
-        for name, picture in pictures:
-            progress.advance(task)
-            try:
-                (face,) = parser(picture)
-            except UserError as error:
-                failed.append(str(error))
-                continue
-            write_face(output / name, face, parser.spec)
-    console.print(f"written: {len(pictures) - len(failed)} label maps and overlays in {output}")
-    if failed:
-        raise UserError(f"{len(failed)} of {len(pictures)} pictures were left out: {'; '.join(failed)}")
+    inputs = list_inputs(paths) if paths else None
+    parser = load_parser(workdir, faces, **options)
+    run_predict(parser, inputs or example_pictures(config), output, writing)
 
 
-def list_pictures(paths: Sequence[str]) -> list[tuple[str, pathlib.Path]]:
-    """Names to write under, and files: of a folder all its pictures; names that meet get their suffix too."""
-    files = []
-    for path in map(pathlib.Path, paths):
-        if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
-            if not found:
-                raise UserError(f"{path} has no pictures ({', '.join(PICTURE_SUFFIXES)})")
-            files += found
-        elif path.exists():
-            files.append(path)
-        else:
-            raise UserError(f"{path} does not exist; name pictures or folders of pictures")
-    stems = [file.stem for file in files]
-    return [(file.stem if stems.count(file.stem) == 1 else file.name, file) for file in files]
+def load_parser(workdir: pathlib.Path, faces: str, **options: Any) -> FaceParser:
+    """The workdir's parser, with a detector where `faces` is "detect"."""
+    return FaceParser.load(workdir, detector=CenterFace() if faces == "detect" else None, **options)
+
+
+def demo(workdir: pathlib.Path, port: int, faces: str = "whole", **options: Any) -> None:
+    """Serves a page on this machine where pictures can be parsed, until it is stopped."""
+    from dmlcsr_jax.inference.demo import serve  # Gradio is an extra, and takes seconds to load
+
+    serve(load_parser(workdir, faces, batch_size=1, **options), port)
 
 
 def example_pictures(config: ConfigDict) -> list[tuple[str, np.ndarray]]:
     """The first pictures of the evaluation split, with their names."""
     source = prepare(config).source(config.evaluation.split)
-    examples = [source[index] for index in range(min(NUM_EXAMPLES, len(source)))]
-    return [(example["name"], decode_image(example["image"], example["name"])) for example in examples]
+    return [_example(source[index])[:2] for index in range(min(NUM_EXAMPLES, len(source)))]
 
 
-def write_face(path: pathlib.Path, face: ParsedFace, spec: datasets.FaceSpec) -> None:
-    """Writes `path`.png, the label map, and `path`_overlay.jpg."""
-    visualize.save_indexed_png(path.with_name(f"{path.name}.png"), face.labels, spec)
-    write_picture(path.with_name(f"{path.name}_overlay.jpg"), face.overlay())
-
-
-def write_picture(path: pathlib.Path, image: np.ndarray) -> None:
-    """Writes an [H, W, 3] uint8 RGB picture in the format of its suffix."""
-    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-        raise UserError(f"{path} cannot be written; is the disk full?")
+def _example(encoded: Mapping[str, Any]) -> tuple[str, np.ndarray, np.ndarray]:
+    """Name, picture and label map of one entry of a source."""
+    name = encoded["name"]
+    return name, decode_image(encoded["image"], name), decode_label(encoded["label"], name)

@@ -19,7 +19,7 @@ ALLOWED = {
     "losses": {"types", "datasets", "pipeline"},
     "training": {"types", "console", "errors", "hosts", "datasets", "pipeline", "models", "losses"},
     "evaluation": {"console", "datasets", "pipeline", "training"},
-    "inference": {"types", "errors", "datasets", "pipeline", "models", "training"},
+    "inference": {"types", "console", "errors", "datasets", "pipeline", "models", "training", "evaluation"},
     "app": {"console", "errors", "hosts", "datasets", "evaluation", "inference", "models", "pipeline", "training"},
 }
 

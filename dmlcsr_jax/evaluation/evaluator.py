@@ -23,6 +23,7 @@ from dmlcsr_jax.training.logs import progress_bar
 from dmlcsr_jax.training.steps import local_rows, shard
 
 Predict = Callable[[Any, Any], jax.Array]
+Observe = Callable[[int, np.ndarray, np.ndarray], None]
 
 
 def predictions(
@@ -50,23 +51,36 @@ def predictions(
 
 
 def evaluate(
-    predict: Predict, variables: Any, source: Any, spec: FaceSpec, *, size: tuple[int, int], batch_size: int
+    predict: Predict,
+    variables: Any,
+    source: Any,
+    spec: FaceSpec,
+    *,
+    size: tuple[int, int],
+    batch_size: int,
+    observe: Observe | None = None,
 ) -> dict[str, Any]:
-    """The scores (see `confusion.scores`) of a source, over all hosts; arguments as `predictions`."""
+    """The scores (see `confusion.scores`) of a source, over all hosts; arguments as `predictions`.
 
-    def count(found: tuple[int, np.ndarray]) -> np.ndarray:
+    `observe` is called with each of this host's examples in turn: its index, the prediction at the network's size, and
+    the confusion matrix of this picture alone.
+    """
+
+    def count(found: tuple[int, np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
         index, prediction = found
         label = decode_label(source[index]["label"])
         restored = restore_labels(prediction, label.shape[1], label.shape[0])
-        return confusion_matrix(label, restored, spec.num_classes, spec.ignore_id)
+        return index, prediction, confusion_matrix(label, restored, spec.num_classes, spec.ignore_id)
 
     confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
     found = predictions(predict, variables, source, size=size, batch_size=batch_size)
     total = -(-len(source) // jax.process_count())
     with progress_bar("evaluating", transient=True) as progress:
         task = progress.add_task("", total=total, text="")
-        for counted in parallel_map(count, found):
+        for index, prediction, counted in parallel_map(count, found):
             confusion += counted
+            if observe:
+                observe(index, prediction, counted)
             progress.advance(task)
     return scores(_sum_over_hosts(confusion), spec)
 

@@ -14,6 +14,7 @@ import optax
 
 from dmlcsr_jax.losses import LossWeights, multi_task_loss
 from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models.averaging import averaged_logits
 from dmlcsr_jax.models.statistics import batch_statistics_of
 from dmlcsr_jax.pipeline.normalize import normalize
 from dmlcsr_jax.pipeline.resize import resize_bilinear
@@ -117,21 +118,40 @@ def make_statistics_step(
     return jax.pmap(step, AXIS, in_axes=(None, None, None, 0), out_axes=(None, None), devices=devices)
 
 
-def parse_labels(model: DMLCSR, convention: InputConvention, variables: Any, images: Array) -> jax.Array:
-    """[B, H, W, 3] uint8 pictures -> [B, H, W] uint8 class numbers: logits up to the input size, argmax.
+def parse_logits(
+    model: DMLCSR,
+    convention: InputConvention,
+    variables: Any,
+    images: Array,
+    flip_table: np.ndarray | None = None,
+    scales: Sequence[float] = (1.0,),
+) -> jax.Array:
+    """[B, H, W, 3] uint8 pictures -> [B, H, W, C] logits of the parts at the input's size.
 
-    Source: the published code's evaluate.py.
+    `flip_table` and `scales` as in `averaged_logits`. Source of the plain case: the published code's evaluate.py.
     """
-    logits = model.apply(variables, normalize(images, convention, model.dtype), method="parse")
-    logits = resize_bilinear(logits, images.shape[1:3])
-    return jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+
+    def logits_fn(normalised: Array) -> jax.Array:
+        return model.apply(variables, normalised, method="parse")
+
+    return averaged_logits(logits_fn, normalize(images, convention, model.dtype), flip_table, scales)
 
 
-def make_predict_step(model: DMLCSR, convention: InputConvention) -> Callable[[Any, Array], jax.Array]:
-    """The evaluation step: (variables, [D, B, H, W, 3] uint8) -> [D, B, H, W] uint8 class numbers."""
+def parse_labels(*arguments: Any, **averaging: Any) -> jax.Array:
+    """The arguments of `parse_logits` -> [B, H, W] uint8 class numbers: argmax."""
+    return jnp.argmax(parse_logits(*arguments, **averaging), axis=-1).astype(jnp.uint8)
+
+
+def make_predict_step(
+    model: DMLCSR, convention: InputConvention, **averaging: Any
+) -> Callable[[Any, Array], jax.Array]:
+    """The evaluation step: (variables, [D, B, H, W, 3] uint8) -> [D, B, H, W] uint8 class numbers.
+
+    `averaging` may hold `flip_table` and `scales`, see `parse_logits`.
+    """
 
     def predict(variables, images):
-        return parse_labels(model, convention, variables, images)
+        return parse_labels(model, convention, variables, images, **averaging)
 
     return jax.pmap(predict, axis_name=AXIS, in_axes=(None, 0))
 
