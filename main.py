@@ -9,6 +9,7 @@
   train      train into --workdir; the same command goes on where a stopped run was
   evaluate   score the best checkpoint on config.evaluation.split: a table and WORKDIR/evaluation.json
   predict    parse the pictures and folders named (or examples of the split): label PNGs and overlays
+  export     write the best checkpoint as StableHLO (for JAX) and ONNX, with model cards; --formats names one of them
   convert    published PyTorch weights into a new workdir, or with --output=FILE the workdir's into such a file
 
   python main.py --config=configs/published.py:lapa --workdir=runs/published --mode=convert weights.pth
@@ -27,12 +28,13 @@ from collections.abc import Iterator
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-MODES = ("train", "evaluate", "predict", "convert", "prepare")
+MODES = ("train", "evaluate", "predict", "export", "convert", "prepare")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: configuration, checkpoints, logs, pictures.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "What predict (a folder; WORKDIR/predictions) or convert (a file) writes."
+    "output", None, "What predict (a folder; WORKDIR/predictions), export (WORKDIR/export) or convert (a file) writes."
 )
+_FORMATS = flags.DEFINE_list("formats", "stablehlo,onnx", "What export writes; ONNX needs pip install '.[onnx]'.")
 
 
 def main(argv: list[str]) -> None:
@@ -59,6 +61,8 @@ def main(argv: list[str]) -> None:
             modes.evaluate(config, workdir)
         elif _MODE.value == "predict":
             modes.predict(config, workdir, argv[1:], output or workdir / "predictions")
+        elif _MODE.value == "export":
+            modes.export(config, workdir, output or workdir / "export", _FORMATS.value)
         elif _MODE.value == "convert":
             modes.convert(config, workdir, argv[1:], output)
     except modes.UserError as error:

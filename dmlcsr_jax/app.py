@@ -14,8 +14,9 @@ from dmlcsr_jax.datasets.builder import Dataset
 from dmlcsr_jax.datasets.images import decode_image
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation import evaluator
-from dmlcsr_jax.inference import FaceParser, ParsedFace, visualize
+from dmlcsr_jax.inference import FaceParser, ParsedFace, model_card, visualize
 from dmlcsr_jax.inference.curves import plot_curves
+from dmlcsr_jax.inference.export import check_formats, export_network, write_files
 from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
 from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
 from dmlcsr_jax.pipeline.input_pipeline import eval_batches
@@ -151,6 +152,24 @@ def predict(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], out
     console.print(f"written: {len(pictures) - len(failed)} label maps and overlays in {output}")
     if failed:
         raise UserError(f"{len(failed)} of {len(pictures)} pictures were left out: {'; '.join(failed)}")
+
+
+def export(config: ConfigDict, workdir: pathlib.Path, output: pathlib.Path, formats: Sequence[str]) -> None:
+    """Writes the best checkpoint as `model.FORMAT`, with `model.FORMAT.md` and `.json` that say what it is."""
+    check_formats(formats)
+    scores = model_card.read_scores(workdir)
+    checkpoint = checkpoints.find_checkpoint(workdir)
+    variables, card = checkpoints.load(checkpoint)
+    origin = {"run": workdir.absolute().name, "step": checkpoint.name}
+    console.print(f"exporting {checkpoint}, and comparing what comes out with it on drawn faces")
+    files = {}
+    for name, (data, parity) in export_network(variables, card, formats).items():
+        file = f"model.{name}"
+        about = model_card.describe(file, card, parity, config, scores, origin)
+        files |= {file: data, f"{file}.md": model_card.render(about), f"{file}.json": json.dumps(about, indent=2)}
+        console.print(f"{file}: {len(data) / 1e6:.1f} MB; {parity}")
+    write_files(output, files)
+    console.print(f"written: {', '.join(files)} in {output}")
 
 
 def list_pictures(paths: Sequence[str]) -> list[tuple[str, pathlib.Path]]:
