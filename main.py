@@ -9,6 +9,7 @@
   train      train into --workdir; the same command goes on where a stopped run was
   evaluate   score the best checkpoint on config.evaluation.split: a table, WORKDIR/evaluation.json and .html
   predict    parse the pictures, videos, folders and patterns named (or examples of the split) into --output
+  export     write the best checkpoint as StableHLO (for JAX) and ONNX, with model cards; --formats names one of them
   demo       serve a page on this machine to drop pictures on
   convert    published PyTorch weights into a new workdir, or with --output=FILE the workdir's into such a file
 
@@ -29,11 +30,11 @@ from collections.abc import Iterator
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-MODES = ("train", "evaluate", "predict", "demo", "convert", "prepare")
+MODES = ("train", "evaluate", "predict", "export", "demo", "convert", "prepare")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: configuration, checkpoints, logs, pictures.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "What predict (a folder; WORKDIR/predictions) or convert (a file) writes."
+    "output", None, "What predict (a folder; WORKDIR/predictions), export (WORKDIR/export) or convert (a file) writes."
 )
 _WRITE = flags.DEFINE_list("write", "labels,overlays", "What predict writes: any of labels, overlays, sheet, json.")
 _FACES = flags.DEFINE_enum("faces", "whole", ("whole", "detect"), "predict, demo: a picture is a face, or find them.")
@@ -48,6 +49,7 @@ _WEIGHTS = flags.DEFINE_enum(
 _DISTRIBUTED = flags.DEFINE_string(
     "distributed", None, "To join several processes: auto on a cluster, else HOST:PORT,COUNT,INDEX. See docs/hosts.md."
 )
+_FORMATS = flags.DEFINE_list("formats", "stablehlo,onnx", "What export writes; ONNX needs pip install '.[onnx]'.")
 
 
 def main(argv: list[str]) -> None:
@@ -80,6 +82,9 @@ def main(argv: list[str]) -> None:
             writing = modes.Options(_WRITE.value, _REMAP.value, _SMOOTH.value)
             output = output or workdir / "predictions"
             modes.predict(config, workdir, argv[1:], output, writing, _FACES.value, **options)
+        elif _MODE.value == "export":
+            output = output or workdir / "export"
+            modes.export(config, workdir, output, _FORMATS.value, _WEIGHTS.value)
         elif _MODE.value == "demo":
             modes.demo(workdir, _PORT.value, _FACES.value, **options)
         elif _MODE.value == "convert":

@@ -16,9 +16,10 @@ from dmlcsr_jax.datasets.images import decode_image, decode_label
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation import evaluator
 from dmlcsr_jax.evaluation.confusion import headline
-from dmlcsr_jax.inference import CenterFace, FaceParser, visualize
+from dmlcsr_jax.inference import CenterFace, FaceParser, model_card, visualize
 from dmlcsr_jax.inference.cases import Extremes, write_page
 from dmlcsr_jax.inference.curves import plot_curves
+from dmlcsr_jax.inference.export import check_formats, export_network, write_files
 from dmlcsr_jax.inference.inputs import list_inputs
 from dmlcsr_jax.inference.parser import check_scales
 from dmlcsr_jax.inference.predict import Options
@@ -209,6 +210,30 @@ def demo(workdir: pathlib.Path, port: int, faces: str = "whole", **options: Any)
     from dmlcsr_jax.inference.demo import serve  # Gradio is an extra, and takes seconds to load
 
     serve(load_parser(workdir, faces, batch_size=1, **options), port)
+
+
+def export(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    output: pathlib.Path,
+    formats: Sequence[str],
+    weights: str | None = None,
+) -> None:
+    """Writes the best checkpoint as `model.FORMAT`, with `model.FORMAT.md` and `.json` that say what it is."""
+    check_formats(formats)
+    scores = model_card.read_scores(workdir)
+    checkpoint = checkpoints.find_checkpoint(workdir)
+    variables, card = checkpoints.load(checkpoint, weights)
+    origin = {"run": workdir.absolute().name, "step": checkpoint.name}
+    console.print(f"exporting {checkpoint}, and comparing what comes out with it on drawn faces")
+    files = {}
+    for name, (data, parity) in export_network(variables, card, formats).items():
+        file = f"model.{name}"
+        about = model_card.describe(file, card, parity, config, scores, origin)
+        files |= {file: data, f"{file}.md": model_card.render(about), f"{file}.json": json.dumps(about, indent=2)}
+        console.print(f"{file}: {len(data) / 1e6:.1f} MB; {parity}")
+    write_files(output, files)
+    console.print(f"written: {', '.join(files)} in {output}")
 
 
 def example_pictures(config: ConfigDict) -> list[tuple[str, np.ndarray]]:

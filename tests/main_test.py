@@ -141,3 +141,11 @@ def test_predict_writes_maps_at_each_pictures_size(killed_run, tmp_path):
     (tmp_path / "broken.jpg").write_text("no picture")
     line = fails(f"--workdir={workdir}", "--mode=predict", f"--output={output}", tmp_path / "broken.jpg")
     assert "broken.jpg" in line
+
+
+def test_export_needs_no_config(killed_run, tmp_path):
+    _, workdir, _ = killed_run
+    assert "tflite" in fails(f"--workdir={workdir}", "--mode=export", "--formats=tflite")
+    run(f"--workdir={workdir}", "--mode=export", "--formats=stablehlo", f"--output={tmp_path / 'out'}")
+    names = {"model.stablehlo", "model.stablehlo.md", "model.stablehlo.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names

@@ -13,6 +13,7 @@ computes them in other ways; `python -m benchmarks.convolution` shows what each 
 Every other case, dtype and platform gets `jax.lax.conv_general_dilated` as it is.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -157,9 +158,13 @@ def _taps(x: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> list[A
 
 
 def _suits_winograd(x: Array, kernel: Array, geometry: Geometry) -> bool:
-    """Whether F(4x4, 3x3) applies, and the pixels outweigh the transform of the kernel."""
+    """Whether F(4x4, 3x3) applies, and the pixels outweigh the transform of the kernel.
+
+    A batch whose size is a symbol (`jax.export`) counts as one picture.
+    """
     strides, _, groups = geometry
-    return kernel.shape[:2] == (3, 3) and strides == groups == 1 and x.shape[0] * x.shape[1] * x.shape[2] >= 512
+    pixels = math.prod(length for length in x.shape[:3] if isinstance(length, int))
+    return kernel.shape[:2] == (3, 3) and strides == groups == 1 and pixels >= 512
 
 
 @partial(jax.jit, static_argnames=("dilation", "transposed"))
