@@ -1,0 +1,45 @@
+"""Averaging over the mirror image: names of sides change places, and a fair network is left as it is."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dmlcsr_jax.datasets import get_spec
+from dmlcsr_jax.models.averaging import flip_averaged
+
+IMAGES = np.random.default_rng(0).normal(size=(2, 6, 8, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["celebamask_hq", "lapa"])
+def test_by_hand(name):
+    spec = get_spec(name)
+    maps = np.random.default_rng(1).normal(size=(3, spec.num_classes)).astype(np.float32)
+
+    def logits(images):
+        columns = jnp.arange(images.shape[2], dtype=jnp.float32)[:, None]  # knows left from right
+        return (images @ maps + columns)[:, ::2, ::2]
+
+    result = np.asarray(flip_averaged(logits, IMAGES, spec.flip_table()))
+    plain, mirrored = np.asarray(logits(IMAGES)), np.asarray(logits(IMAGES[:, :, ::-1]))
+    for number, class_name in enumerate(spec.class_names):
+        partner = {a: b for pair in spec.flip_pairs for a, b in (pair, pair[::-1])}.get(class_name, class_name)
+        other = mirrored[:, :, ::-1, spec.class_id(partner)]
+        np.testing.assert_allclose(result[..., number], (plain[..., number] + other) / 2, rtol=1e-6)
+
+
+def test_of_the_mirror_image_is_the_mirrored_result():
+    spec = get_spec("lapa")
+    kernel = np.random.default_rng(2).normal(size=(3, spec.num_classes)).astype(np.float32)
+
+    def logits(images):
+        return jnp.cumsum(images @ kernel, axis=2)  # as unfair to one side as can be
+
+    table = spec.flip_table()
+    there = flip_averaged(logits, IMAGES, table)
+    back = flip_averaged(logits, IMAGES[:, :, ::-1], table)
+    np.testing.assert_allclose(there, back[:, :, ::-1][..., table[: spec.num_classes]], rtol=1e-5, atol=1e-6)
+
+
+def test_dtype_is_kept():
+    result = flip_averaged(lambda x: x.astype(jnp.bfloat16), jnp.asarray(IMAGES), np.arange(256, dtype=np.uint8))
+    assert result.dtype == jnp.bfloat16
