@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from dmlcsr_jax import datasets
 from dmlcsr_jax.console import console
-from dmlcsr_jax.datasets.builder import Dataset
 from dmlcsr_jax.datasets.images import decode_image
+from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation import evaluator
 from dmlcsr_jax.inference import FaceParser, ParsedFace, visualize
@@ -28,8 +28,15 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 NUM_EXAMPLES = 8  # pictures in the logs, and of predict without arguments
 
 
-def prepare(config: ConfigDict) -> Dataset:
-    """Builds the data set if it is not there, and says what it holds."""
+def prepare(config: ConfigDict) -> None:
+    """Builds the data set if it is not there, and shows what it holds and what was left out."""
+    dataset = ready_dataset(config)
+    for part in dataset.summary.show(dataset.spec, dataset.directory):
+        console.print(part)
+
+
+def ready_dataset(config: ConfigDict) -> Dataset:
+    """The data set, built if it is not there; says its size."""
     dataset = datasets.prepare(config.dataset)
     counts = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
     console.print(f"data set {dataset.spec.name}: {counts}; {dataset.spec.num_classes} classes; in {dataset.directory}")
@@ -39,7 +46,7 @@ def prepare(config: ConfigDict) -> Dataset:
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, evaluating as it goes; leaves curves and pictures in the workdir."""
     loop.claim_workdir(workdir, config)
-    dataset = prepare(config)
+    dataset = ready_dataset(config)
     plan = loop.plan_run(config, dataset, workdir)
     loop.train(config, dataset, plan, workdir, create_evaluate(config, dataset, plan.card, workdir))
     console.print(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
@@ -106,7 +113,7 @@ def convert(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], out
 def evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Scores the best checkpoint on `config.evaluation.split`: a table, and `evaluation.json`."""
     variables, card = checkpoints.load(workdir)
-    dataset = prepare(config)
+    dataset = ready_dataset(config)
     if dataset.spec.class_names != card.spec.class_names:
         raise UserError(
             f"config.dataset.name={config.dataset.name} has the classes {', '.join(dataset.spec.class_names)}; "
@@ -172,7 +179,7 @@ def list_pictures(paths: Sequence[str]) -> list[tuple[str, pathlib.Path]]:
 
 def example_pictures(config: ConfigDict) -> list[tuple[str, np.ndarray]]:
     """The first pictures of the evaluation split, with their names."""
-    source = prepare(config).source(config.evaluation.split)
+    source = ready_dataset(config).source(config.evaluation.split)
     examples = [source[index] for index in range(min(NUM_EXAMPLES, len(source)))]
     return [(example["name"], decode_image(example["image"], example["name"])) for example in examples]
 

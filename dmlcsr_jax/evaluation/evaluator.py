@@ -12,8 +12,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from rich.table import Table
 
-from dmlcsr_jax.datasets.builder import parallel_map
 from dmlcsr_jax.datasets.images import decode_label
+from dmlcsr_jax.datasets.preparing import parallel_map
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.evaluation.confusion import confusion_matrix, scores
 from dmlcsr_jax.pipeline.geometry import restore_labels

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from rich.progress import Progress
 
 from dmlcsr_jax.console import console
-from dmlcsr_jax.datasets.builder import Dataset
+from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.losses import LossWeights
@@ -36,6 +36,7 @@ Evaluate = Callable[[TrainState, RunLog, int], float]
 _FREE_FIELDS = (
     "dataset.path",
     "dataset.data_dir",
+    "dataset.bad_files",
     "input.num_workers",
     "model.rematerialise",
     "training.log_every",

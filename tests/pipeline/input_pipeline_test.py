@@ -7,7 +7,7 @@ import pytest
 
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.datasets.builder import FaceBuilder
-from dmlcsr_jax.datasets.images import encode_image, encode_label
+from dmlcsr_jax.datasets.images import decode_label, encode_image, encode_label
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.pipeline.input_pipeline import eval_batches, steps_per_epoch, train_batches
 from dmlcsr_jax.pipeline.transforms import Augmentation
@@ -100,11 +100,12 @@ def test_hosts_share_the_same_global_batches(hosts):
 @pytest.mark.slow
 def test_worker_processes_give_the_same_batches_from_prepared_data(tmp_path):
     class Prepared(FaceBuilder, skip_registration=True):
-        def split_sizes(self):
-            return {"train": 11}
+        def items(self, split):
+            return range(11) if split == "train" else ()
 
-        def examples(self, split):
-            return (Numbered(11)[i] for i in range(11))
+        def example(self, item):
+            example = Numbered(11)[item]
+            return example | {"label": decode_label(example["label"])}
 
     source = Prepared(SPEC, key="eleven", data_dir=tmp_path).dataset().source("train")
     assert_same(take(7), take(7, source, num_workers=2))
