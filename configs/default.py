@@ -125,6 +125,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.evaluation.every_epochs = 5
     config.evaluation.split = "val"
     config.evaluation.batch_size = 16
+    # How is scored (docs/results.md): original_size (published), network_size, original_size_flip, network_size_flip.
+    config.evaluation.protocol = "original_size"
 
     return finish(config, arg)
 

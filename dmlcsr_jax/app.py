@@ -14,6 +14,7 @@ from dmlcsr_jax.datasets.images import decode_image
 from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation import evaluator
+from dmlcsr_jax.evaluation.protocols import get_protocol
 from dmlcsr_jax.inference import FaceParser, ParsedFace, visualize
 from dmlcsr_jax.inference.curves import plot_curves
 from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
@@ -59,15 +60,22 @@ def create_evaluate(
     split = config.evaluation.split
     source = dataset.source(split)
     model = create_model(dataset.spec.num_classes, config.model)
-    predict = make_predict_step(model, card.convention)
+    protocol = get_protocol(config.evaluation.protocol)
+    predict = make_predict_step(model, card.convention, dataset.spec.flip_table() if protocol.flip else None)
     inspect = make_inspect_step(model, card.convention)
     shown, _ = next(iter(eval_batches(source, size=card.size, batch_size=min(NUM_EXAMPLES, len(source)))))
 
     def evaluate(state: TrainState, log: loop.RunLog, step: int) -> float:
         result = evaluator.evaluate(
-            predict, state.variables, source, dataset.spec, size=card.size, batch_size=config.evaluation.batch_size
+            predict,
+            state.variables,
+            source,
+            dataset.spec,
+            size=card.size,
+            batch_size=config.evaluation.batch_size,
+            original_size=protocol.original_size,
         )
-        console.print(evaluator.score_table(result, f"{split} after step {step}"))
+        console.print(evaluator.score_table(result, f"{split} after step {step}, {protocol.text}"))
         scores = {f"{split}/{name}": value for name, value in result.items() if not isinstance(value, dict)}
         scores |= {f"{split}_f1/{name}": value for name, value in (result["f1"] | result["merged_f1"]).items()}
         log.scalars(step, {name: value for name, value in scores.items() if value is not None})
@@ -119,16 +127,19 @@ def evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
             f"config.dataset.name={config.dataset.name} has the classes {', '.join(dataset.spec.class_names)}; "
             f"the checkpoint of {workdir} has {', '.join(card.spec.class_names)}"
         )
-    split = config.evaluation.split
+    split, protocol = config.evaluation.split, get_protocol(config.evaluation.protocol)
+    model = create_model(card.spec.num_classes, ConfigDict(card.model))
     result = evaluator.evaluate(
-        make_predict_step(create_model(card.spec.num_classes, ConfigDict(card.model)), card.convention),
+        make_predict_step(model, card.convention, dataset.spec.flip_table() if protocol.flip else None),
         variables,
         dataset.source(split),
         dataset.spec,
         size=card.size,
         batch_size=config.evaluation.batch_size,
+        original_size=protocol.original_size,
     )
-    console.print(evaluator.score_table(result, f"{workdir}, {split}"))
+    console.print(evaluator.score_table(result, f"{workdir}, {split}, {protocol.text}"))
+    result["protocol"] = config.evaluation.protocol
     write_atomically(workdir / "evaluation.json", json.dumps(result, indent=2))
     console.print(f"written: {workdir / 'evaluation.json'}")
 

@@ -17,7 +17,7 @@ ALLOWED = {
     "models": {"types", "errors", "pipeline"},
     "losses": {"types", "datasets", "pipeline"},
     "training": {"types", "console", "errors", "datasets", "pipeline", "models", "losses"},
-    "evaluation": {"console", "datasets", "pipeline", "training"},
+    "evaluation": {"console", "errors", "datasets", "pipeline", "training"},
     "inference": {"types", "errors", "datasets", "pipeline", "models", "training"},
     "app": {"console", "errors", "datasets", "evaluation", "inference", "models", "pipeline", "training"},
 }

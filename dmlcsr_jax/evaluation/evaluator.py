@@ -1,7 +1,8 @@
-"""A split of a data set -> scores at each label's own size.
+"""A split of a data set -> scores.
 
-The published protocol (its evaluate.py): logits up to the network's input size, argmax, nearest inverse
-warp to the size of the label, ignored pixels left out, one confusion matrix over all pictures.
+The published protocol (its evaluate.py), `original_size`: logits up to the network's input size, argmax, nearest
+inverse warp to the size of the label, ignored pixels left out, one confusion matrix over all pictures. Others are in
+`protocols.py`.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.evaluation.confusion import confusion_matrix, scores
 from dmlcsr_jax.pipeline.geometry import restore_labels
 from dmlcsr_jax.pipeline.input_pipeline import eval_batches
+from dmlcsr_jax.pipeline.transforms import fit_labels
 from dmlcsr_jax.training.logs import progress_bar
 from dmlcsr_jax.training.steps import local_rows, shard
 
@@ -49,15 +51,28 @@ def predictions(
 
 
 def evaluate(
-    predict: Predict, variables: Any, source: Any, spec: FaceSpec, *, size: tuple[int, int], batch_size: int
+    predict: Predict,
+    variables: Any,
+    source: Any,
+    spec: FaceSpec,
+    *,
+    size: tuple[int, int],
+    batch_size: int,
+    original_size: bool = True,
 ) -> dict[str, Any]:
-    """The scores (see `confusion.scores`) of a source, over all hosts; arguments as `predictions`."""
+    """The scores (see `confusion.scores`) of a source, over all hosts.
+
+    Arguments as `predictions`; `spec` has the classes, and `original_size` is explained at `Protocol`.
+    """
 
     def count(found: tuple[int, np.ndarray]) -> np.ndarray:
         index, prediction = found
         label = decode_label(source[index]["label"])
-        restored = restore_labels(prediction, label.shape[1], label.shape[0])
-        return confusion_matrix(label, restored, spec.num_classes, spec.ignore_id)
+        if original_size:
+            prediction = restore_labels(prediction, label.shape[1], label.shape[0])
+        else:
+            label = fit_labels(label, size)
+        return confusion_matrix(label, prediction, spec.num_classes, spec.ignore_id)
 
     confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
     found = predictions(predict, variables, source, size=size, batch_size=batch_size)

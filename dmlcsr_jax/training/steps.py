@@ -14,6 +14,7 @@ import optax
 
 from dmlcsr_jax.losses import LossWeights, multi_task_loss
 from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models.averaging import flip_averaged
 from dmlcsr_jax.pipeline.normalize import normalize
 from dmlcsr_jax.pipeline.resize import resize_bilinear
 from dmlcsr_jax.training.state import TrainState
@@ -75,21 +76,33 @@ def make_train_step(
     return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
 
 
-def parse_labels(model: DMLCSR, convention: InputConvention, variables: Any, images: Array) -> jax.Array:
+def parse_labels(
+    model: DMLCSR, convention: InputConvention, variables: Any, images: Array, flip_table: np.ndarray | None = None
+) -> jax.Array:
     """[B, H, W, 3] uint8 pictures -> [B, H, W] uint8 class numbers: logits up to the input size, argmax.
 
-    Source: the published code's evaluate.py.
+    With `flip_table` (`FaceSpec.flip_table()`) the logits are averaged with those of the mirror image. Source: the
+    published code's evaluate.py, which does not average.
     """
-    logits = model.apply(variables, normalize(images, convention, model.dtype), method="parse")
+
+    def logits_of(images):
+        return model.apply(variables, normalize(images, convention, model.dtype), method="parse")
+
+    logits = logits_of(images) if flip_table is None else flip_averaged(logits_of, images, flip_table)
     logits = resize_bilinear(logits, images.shape[1:3])
     return jnp.argmax(logits, axis=-1).astype(jnp.uint8)
 
 
-def make_predict_step(model: DMLCSR, convention: InputConvention) -> Callable[[Any, Array], jax.Array]:
-    """The evaluation step: (variables, [D, B, H, W, 3] uint8) -> [D, B, H, W] uint8 class numbers."""
+def make_predict_step(
+    model: DMLCSR, convention: InputConvention, flip_table: np.ndarray | None = None
+) -> Callable[[Any, Array], jax.Array]:
+    """The evaluation step: (variables, [D, B, H, W, 3] uint8) -> [D, B, H, W] uint8 class numbers.
+
+    With `flip_table` as in `parse_labels`.
+    """
 
     def predict(variables, images):
-        return parse_labels(model, convention, variables, images)
+        return parse_labels(model, convention, variables, images, flip_table)
 
     return jax.pmap(predict, axis_name=AXIS, in_axes=(None, 0))
 
