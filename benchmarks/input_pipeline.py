@@ -4,16 +4,18 @@
 
 The loop does in one process what the published data set's class does: it reads picture, label map and a stored edge map
 from files and warps all three (the normalisation that it does next is left out, since ours happens on the device).
-Ours is `train_batches` from prepared data, in threads and in one and two worker processes; edges are made on the
-device. They run by turns; the tables have medians. Pictures are drawn faces with noise, so that their JPEG
-files are as large as those of photographs.
+Ours is `train_batches` from prepared data, in threads of one process (`config.input.num_workers` = 0) on one and on two
+cores, and in one and two worker processes; edges are made on the device. They run by turns; the tables have medians.
+Pictures are drawn faces with noise, so that their JPEG files are as large as those of photographs.
 
-A core's rate is examples / seconds of processor time, of all processes together. OpenCV gets one thread everywhere.
+A core's rate is examples / seconds of processor time, of all processes together. OpenCV gets one thread everywhere. Two
+plain loops at once share nothing: how much more they do than one is what the machine allows.
 """
 
 import argparse
 import collections
 import contextlib
+import functools
 import itertools
 import multiprocessing
 import os
@@ -70,6 +72,7 @@ class Clock:
 
     @contextlib.contextmanager
     def __call__(self, step: str) -> Iterator[None]:
+        """Counts the time until it is left for a step."""
         start = time.thread_time()
         yield
         self.seconds[step] += time.thread_time() - start
@@ -127,8 +130,29 @@ def time_loop(example, pictures: int, count: int) -> tuple[float, float, Clock]:
     return (time.perf_counter() - start) / count, (time.process_time() - cpu) / count, clock
 
 
-def time_batches(source, count: int, workers: int) -> tuple[float, float]:
+def plain_loop(root: pathlib.Path, pictures: int) -> tuple[float, float, Clock]:
+    """`time_loop` of the plain loop."""
+    cv2.setNumThreads(1)
+    return time_loop(functools.partial(plain_example, root), pictures, 2 * pictures)
+
+
+def two_plain_loops(pool, root: pathlib.Path, pictures: int) -> tuple[float, float]:
+    """Wall seconds and processor seconds an example of two plain loops in processes of their own."""
+    runs = pool.starmap(plain_loop, [(root, pictures)] * 2, chunksize=1)
+    return 1 / sum(1 / run[0] for run in runs), statistics.mean(run[1] for run in runs)
+
+
+def time_batches(source, count: int, workers: int, cores: int = 2) -> tuple[float, float]:
     """Wall seconds and processor seconds an example of `train_batches`, its buffers full before and after."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[:cores])
+    try:
+        return _time_batches(source, count, workers)
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _time_batches(source, count: int, workers: int) -> tuple[float, float]:
     batches = train_batches(source, SPEC, size=(SIZE, SIZE), batch_size=BATCH, num_workers=workers)
     for _ in range(8):
         next(batches)
@@ -152,17 +176,22 @@ def processor_seconds() -> float:
 
 def measure(size: int, pictures: int, rounds: int, tables: tuple[Table, Table]) -> None:
     """Adds the rows of one picture size."""
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         root = pathlib.Path(folder) / "faces"
         write_files(root, size, pictures)
+        pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(2))
         source = Folder(root, data_dir=pathlib.Path(folder) / "prepared").dataset().source("train")
         sides = {
-            "plain loop": lambda: time_loop(lambda *a: plain_example(root, *a), pictures, 2 * pictures),
-            "ours, threads": lambda: time_batches(source, 4 * pictures, 0),
-            "ours, 1 worker": lambda: time_batches(source, 4 * pictures, 1),
-            "ours, 2 workers": lambda: time_batches(source, 4 * pictures, 2),
-            "ours, steps alone": lambda: time_loop(lambda *a: our_example(source, *a), pictures, 2 * pictures),
+            "plain loop": lambda: plain_loop(root, pictures),
+            "two plain loops": lambda: two_plain_loops(pool, root, pictures),
+            "ours, 1 thread": lambda: time_batches(source, 4 * pictures, 0, cores=1),
+            "ours, 2 threads": lambda: time_batches(source, 4 * pictures, 0),
+            "ours, 1 process": lambda: time_batches(source, 4 * pictures, 1),
+            "ours, 2 processes": lambda: time_batches(source, 4 * pictures, 2),
+            "ours, steps alone": lambda: time_loop(functools.partial(our_example, source), pictures, 2 * pictures),
         }
+        two_plain_loops(pool, root, pictures)  # starts its processes
         results = {name: [] for name in sides}
         for _ in range(rounds):
             for name, side in sides.items():
@@ -171,13 +200,21 @@ def measure(size: int, pictures: int, rounds: int, tables: tuple[Table, Table]) 
     add_steps(tables[1], size, results)
 
 
+# What a side with two of something is compared with.
+_ONE_OF_TWO = {
+    "two plain loops": "plain loop",
+    "ours, 2 threads": "ours, 1 thread",
+    "ours, 2 processes": "ours, 1 process",
+}
+
+
 def add_rates(table: Table, size: int, results: dict[str, list]) -> None:
     """One row a side: rates, and how they compare."""
     wall = {name: statistics.median(run[0] for run in runs) for name, runs in results.items()}
     core = {name: statistics.median(run[1] for run in runs) for name, runs in results.items()}
     title = f"{size}²"
     for name in results:
-        scaling = f"{wall['ours, 1 worker'] / wall[name]:.2f}" if name == "ours, 2 workers" else ""
+        scaling = f"{wall[_ONE_OF_TWO[name]] / wall[name]:.2f}" if name in _ONE_OF_TWO else ""
         ratio = f"{core['plain loop'] / core[name]:.2f}"
         table.add_row(title, name, f"{1 / wall[name]:.0f}", f"{1 / core[name]:.0f}", ratio, scaling)
         title = ""
@@ -202,7 +239,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="timed runs of each side")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    rates = Table("pictures", "reader", "examples/s", "per core", "to plain loop, per core", "2 workers to 1")
+    rates = Table("pictures", "reader", "examples/s", "per core", "to plain loop, per core", "two to one")
     steps = Table("pictures", "step", "plain loop ms", "ours ms", title="where the time goes, an example")
     for size in (512, 1024):
         measure(size, arguments.pictures, arguments.rounds, (rates, steps))

@@ -4,14 +4,12 @@ A part (one file of a split) is there once its tally, a JSON file of the same na
 are renamed into place.
 """
 
-import collections
 import dataclasses
 import itertools
 import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent import futures
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -20,6 +18,7 @@ from rich import progress as rich_progress
 from tensorflow_datasets.core import writer as tfds_writer
 
 from dmlcsr_jax.console import console
+from dmlcsr_jax.datasets.parallel import parallel_map
 from dmlcsr_jax.datasets.summary import Tally
 
 EXAMPLES_PER_PART = 256
@@ -96,27 +95,6 @@ def _write(part: Part, results: Iterable[tuple[bytes | None, Tally]], advance: C
     os.replace(unfinished, part.records)
     unfinished.write_text(json.dumps(dataclasses.asdict(tally)))
     os.replace(unfinished, part.tally_path)
-
-
-def parallel_map(function: Callable, items: Iterable, workers: int | None = None) -> Iterator:
-    """`map` by threads: results in order, only a few ahead of the reader.
-
-    Args:
-      function: called with one item; what it raises is raised here.
-      items: any iterable.
-      workers: number of threads; one a core where None.
-    """
-    workers = workers or os.cpu_count() or 1
-    items = iter(items)
-    with futures.ThreadPoolExecutor(workers) as pool:
-        pending = collections.deque(pool.submit(function, item) for item in itertools.islice(items, 4 * workers))
-        try:
-            while pending:
-                result = pending.popleft().result()
-                pending.extend(pool.submit(function, item) for item in itertools.islice(items, 1))
-                yield result
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _progress_bar() -> rich_progress.Progress:

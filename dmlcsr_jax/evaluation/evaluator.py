@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 from rich.table import Table
 
 from dmlcsr_jax.datasets.images import decode_label
-from dmlcsr_jax.datasets.preparing import parallel_map
+from dmlcsr_jax.datasets.parallel import parallel_map
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.evaluation.confusion import confusion_matrix, scores
 from dmlcsr_jax.pipeline.geometry import restore_labels

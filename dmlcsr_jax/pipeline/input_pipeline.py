@@ -5,25 +5,18 @@ the seed and the step alone, so a run goes on from any step as if it had never s
 workers and hosts gives the same global batches.
 """
 
-import atexit
-import contextlib
 import functools
 import math
-import os
 import sys
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-import grain
-import grain.experimental
 import jax
 import numpy as np
-from absl import flags
 
 from dmlcsr_jax.datasets.spec import IGNORE_ID, FaceSpec
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.pipeline import transforms
+from dmlcsr_jax.pipeline import batching, transforms
 from dmlcsr_jax.types import Batch
 
 
@@ -92,7 +85,8 @@ def train_batches(
         flip_table=spec.flip_table(),
         seed=seed,
     )
-    return _iterate(_pipeline(order, load, batch_size // hosts, _batch, num_workers))
+    batches = batching.in_batches(order, load, size=size, batch_size=batch_size // hosts, num_workers=num_workers)
+    return batching.iterate(batches.map(_without_indices))
 
 
 def eval_batches(
@@ -126,7 +120,9 @@ def eval_batches(
     mine = range(len(source))[host * share : (host + 1) * share]
     indices[: len(mine)] = mine
     load = functools.partial(_load_whole, source=source, size=size)
-    return _iterate(_pipeline(indices, load, batch_size, _batch_with_indices, num_workers))
+    return batching.iterate(
+        batching.in_batches(indices, load, size=size, batch_size=batch_size, num_workers=num_workers)
+    )
 
 
 class _Place(NamedTuple):
@@ -163,67 +159,23 @@ def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(size)
 
 
-def _load_varied(place: _Place, *, source, size, augmentation, flip_table, seed) -> dict[str, np.ndarray]:
+def _load_varied(place: _Place, *, source, size, augmentation, flip_table, seed) -> tuple[np.ndarray, np.ndarray, int]:
     example = source[place.index]
     image, labels = transforms.decode_image(example["image"]), transforms.decode_label(example["label"])
     rng = np.random.default_rng((seed, place.epoch, place.position))
-    image, labels = transforms.augmented(image, labels, size, augmentation, flip_table, rng)
-    return {"images": image, "labels": labels, "mask": np.True_, "index": np.int64(place.index)}
+    return *transforms.augmented(image, labels, size, augmentation, flip_table, rng), place.index
 
 
-def _load_whole(index: int, *, source, size) -> dict[str, np.ndarray]:
+def _load_whole(index: int, *, source, size) -> tuple[np.ndarray, np.ndarray, int]:
     if index < 0:
-        image, labels = np.zeros((*size, 3), np.uint8), np.full(size, IGNORE_ID, np.uint8)
-    else:
-        example = source[int(index)]
-        image = transforms.fit_image(transforms.decode_image(example["image"]), size)
-        labels = transforms.fit_labels(transforms.decode_label(example["label"]), size)
-    return {"images": image, "labels": labels, "mask": np.bool_(index >= 0), "index": np.int64(index)}
+        return np.zeros((*size, 3), np.uint8), np.full(size, IGNORE_ID, np.uint8), index
+    example = source[int(index)]
+    image = transforms.fit_image(transforms.decode_image(example["image"]), size)
+    return image, transforms.fit_labels(transforms.decode_label(example["label"]), size), index
 
 
-def _batch(examples: Sequence[dict[str, np.ndarray]]) -> Batch:
-    return Batch(*(np.stack([example[field] for example in examples]) for field in Batch._fields))
-
-
-def _batch_with_indices(examples: Sequence[dict[str, np.ndarray]]) -> tuple[Batch, np.ndarray]:
-    return _batch(examples), np.stack([example["index"] for example in examples])
-
-
-def _pipeline(order: Sequence, load: Callable, batch_size: int, batch: Callable, num_workers: int) -> grain.IterDataset:
-    """Loads in order, ahead of the reader by two batches of examples, and two batches more put together."""
-    threads = max(4, os.cpu_count() or 1) if not num_workers else 1
-    ahead = max(threads, math.ceil(2 * batch_size / max(num_workers, 1)))
-    read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-    examples = grain.MapDataset.source(order).map(load).to_iter_dataset(read)
-    if num_workers:
-        # Grain's workers read absl flags, which nobody has parsed outside `app.run`: take their defaults.
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()
-        examples = examples.mp_prefetch(grain.MultiprocessingOptions(num_workers, per_worker_buffer_size=ahead))
-    batches = examples.batch(batch_size, batch_fn=batch)
-    return grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=2)
-
-
-# Iterators that are still in use. Grain's threads complain if the interpreter goes away under them.
-_OPEN: weakref.WeakSet = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    for batches in list(_OPEN):
-        batches.close()
-
-
-def _iterate(batches: grain.IterDataset) -> Iterator:
-    """The batches; threads and workers stop when the iterator is closed or dropped, or the interpreter ends."""
-
-    def run() -> Iterator:
-        with contextlib.closing(iter(batches)) as iterator:
-            yield from iterator
-
-    running = run()
-    _OPEN.add(running)
-    return running
+def _without_indices(batch: tuple[Batch, np.ndarray]) -> Batch:
+    return batch[0]
 
 
 def _hosts(process_index: int | None, process_count: int | None) -> tuple[int, int]:

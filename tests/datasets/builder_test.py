@@ -14,6 +14,7 @@ import pytest
 
 from dmlcsr_jax.datasets import builder, preparing
 from dmlcsr_jax.datasets.images import decode_image, decode_label, encode_image
+from dmlcsr_jax.datasets.parallel import parallel_map
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.datasets.summary import Summary
 from dmlcsr_jax.errors import UserError
@@ -199,6 +200,6 @@ def test_parallel_map_keeps_the_order_and_is_few_items_ahead():
             taken.append(i)
             yield i
 
-    results = preparing.parallel_map(lambda x: x * x, items(), workers=2)
+    results = parallel_map(lambda x: x * x, items(), workers=2)
     assert list(itertools.islice(results, 20)) == [i * i for i in range(20)]
     assert len(taken) <= 20 + 4 * 2
