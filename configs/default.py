@@ -21,12 +21,23 @@ def get_config(arg: str = "") -> ConfigDict:
     config.init_from = ""
 
     config.dataset = ConfigDict()
-    # synthetic (faces drawn by code) or folder (your own pictures and labels).
+    # synthetic (faces drawn by code), celebamask_hq, lapa, helen, or folder (your own pictures and labels).
     config.dataset.name = "synthetic"
-    # The raw data: for `folder`, a directory with {train,val,test}/{images,labels} and label_names.txt.
+    # The raw data: the folder of an official archive, unpacked, as the head of dmlcsr_jax/datasets/NAME.py shows it;
+    # for `folder`, a directory with {train,val,test}/{images,labels} and label_names.txt.
     config.dataset.path = ""
+    # A file that is broken or missing: stop (naming it), or skip its example and list it in the summary.
+    config.dataset.bad_files = "stop"
     # Where prepared data lie; "" is TFDS's own place (~/tensorflow_datasets, or $TFDS_DATA_DIR).
     config.dataset.data_dir = ""
+    config.dataset.celebamask_hq = ConfigDict()
+    # The order in which the parts of a face are painted into one label map, later over earlier: published scores hang
+    # on it (docs/results.md). This is the order of the data set's own code, of EAGRNet and of DML-CSR.
+    config.dataset.celebamask_hq.merge_order = (
+        "skin,nose,eye_g,l_eye,r_eye,l_brow,r_brow,l_ear,r_ear,mouth,u_lip,l_lip,hair,hat,ear_r,neck_l,neck,cloth"
+    )
+    # A folder within the data's, with label maps NUMBER.png that are merged already; "" merges the parts.
+    config.dataset.celebamask_hq.labels = ""
     config.dataset.synthetic = ConfigDict()
     # Faces by split, their side in pixels, and the seed they are drawn from.
     config.dataset.synthetic.train = 2000
@@ -130,6 +141,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.evaluation.every_epochs = 5
     config.evaluation.split = "val"
     config.evaluation.batch_size = 16
+    # How is scored (docs/results.md): original_size (published), network_size, original_size_flip, network_size_flip.
+    config.evaluation.protocol = "original_size"
 
     return finish(config, arg)
 

@@ -11,11 +11,12 @@ from ml_collections import ConfigDict
 
 from dmlcsr_jax import datasets, hosts
 from dmlcsr_jax.console import console
-from dmlcsr_jax.datasets.builder import Dataset
 from dmlcsr_jax.datasets.images import decode_image, decode_label
+from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation import evaluator
 from dmlcsr_jax.evaluation.confusion import headline
+from dmlcsr_jax.evaluation.protocols import get_protocol
 from dmlcsr_jax.inference import CenterFace, FaceParser, model_card, visualize
 from dmlcsr_jax.inference.cases import Extremes, write_page
 from dmlcsr_jax.inference.curves import plot_curves
@@ -38,8 +39,15 @@ from dmlcsr_jax.training.workdir import claim_workdir
 NUM_EXAMPLES = 8  # pictures in the logs, and of predict without arguments
 
 
-def prepare(config: ConfigDict) -> Dataset:
-    """Builds the data set if it is not there, and says what it holds."""
+def prepare(config: ConfigDict) -> None:
+    """Builds the data set if it is not there, and shows what it holds and what was left out."""
+    dataset = ready_dataset(config)
+    for part in dataset.summary.show(dataset.spec, dataset.directory):
+        console.print(part)
+
+
+def ready_dataset(config: ConfigDict) -> Dataset:
+    """The data set, built if it is not there; says its size."""
     dataset = hosts.first_then_others(lambda: datasets.prepare(config.dataset))
     counts = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
     console.print(f"data set {dataset.spec.name}: {counts}; {dataset.spec.num_classes} classes; in {dataset.directory}")
@@ -50,7 +58,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, evaluating as it goes; leaves curves and pictures in the workdir."""
     if hosts.is_first():
         claim_workdir(workdir, config)
-    dataset = prepare(config)
+    dataset = ready_dataset(config)
     plan = plan_run(config, dataset, workdir)
     loop.train(config, dataset, plan, workdir, create_evaluate(config, dataset, plan.card, workdir))
     if hosts.is_first():
@@ -68,7 +76,8 @@ def create_evaluate(
     split = config.evaluation.split
     source = dataset.source(split)
     model = create_model(dataset.spec.num_classes, config.model)
-    predict = make_predict_step(model, card.convention)
+    protocol = get_protocol(config.evaluation.protocol)
+    predict = make_predict_step(model, card.convention, flip_table=dataset.spec.flip_table() if protocol.flip else None)
     inspect = make_inspect_step(model, card.convention)
     shown, _ = next(iter(eval_batches(source, size=card.size, batch_size=min(NUM_EXAMPLES, len(source)))))
 
@@ -76,10 +85,17 @@ def create_evaluate(
         networks = {"student": state.variables} | ({"teacher": state.teacher} if state.teacher else {})
         results = {
             name: evaluator.evaluate(
-                predict, variables, source, dataset.spec, size=card.size, batch_size=config.evaluation.batch_size
+                predict,
+                variables,
+                source,
+                dataset.spec,
+                size=card.size,
+                batch_size=config.evaluation.batch_size,
+                original_size=protocol.original_size,
             )
             for name, variables in networks.items()
         }
+        console.print(f"scored {protocol.text} ({config.evaluation.protocol})")
         console.print(evaluator.score_table(results, f"{split} after step {step}"))
         log.scalars(step, _curves(results, split))
         if log.active:
@@ -153,16 +169,17 @@ def evaluate(
     check_scales(scales)
     weights = weights or checkpoints.choose_weights(workdir)
     variables, card = checkpoints.load(workdir, weights)
-    dataset = prepare(config)
+    dataset = ready_dataset(config)
     if dataset.spec.class_names != card.spec.class_names:
         raise UserError(
             f"config.dataset.name={config.dataset.name} has the classes {', '.join(dataset.spec.class_names)}; "
             f"the checkpoint of {workdir} has {', '.join(card.spec.class_names)}"
         )
-    split = config.evaluation.split
+    split, protocol = config.evaluation.split, get_protocol(config.evaluation.protocol)
+    flip = flip or protocol.flip
     source, extremes = dataset.source(split), Extremes(dataset.spec)
-    flip_table = dataset.spec.flip_table() if flip else None
     model = create_model(card.spec.num_classes, ConfigDict(card.model))
+    flip_table = dataset.spec.flip_table() if flip else None
     result = evaluator.evaluate(
         make_predict_step(model, card.convention, flip_table=flip_table, scales=tuple(scales)),
         variables,
@@ -170,13 +187,17 @@ def evaluate(
         dataset.spec,
         size=card.size,
         batch_size=config.evaluation.batch_size,
+        original_size=protocol.original_size,
         observe=extremes,
     )
-    title = f"{workdir}, {split}{', flip-averaged' if flip else ''}"
-    title += f", scales {', '.join(map(str, scales))}" if tuple(scales) != (1.0,) else ""
-    console.print(evaluator.score_table({weights: result}, title))
+    title = f"{workdir}, {split}, {protocol.text}"
+    title += ", averaged with the mirror image" if flip and not protocol.flip else ""
+    title += f", averaged over scales {', '.join(map(str, scales))}" if tuple(scales) != (1.0,) else ""
+    console.print(f"scored {title}")
+    console.print(evaluator.score_table({weights: result}, f"{workdir}, {split}"))
     if not hosts.is_first():
         return
+    result["protocol"] = config.evaluation.protocol
     write_atomically(workdir / "evaluation.json", json.dumps(result, indent=2))
     write_page(workdir / "evaluation.html", title, result, extremes, lambda index: _example(source[index]), card.spec)
     console.print(f"written: {workdir / 'evaluation.json'}, {workdir / 'evaluation.html'}")
@@ -238,7 +259,7 @@ def export(
 
 def example_pictures(config: ConfigDict) -> list[tuple[str, np.ndarray]]:
     """The first pictures of the evaluation split, with their names."""
-    source = prepare(config).source(config.evaluation.split)
+    source = ready_dataset(config).source(config.evaluation.split)
     return [_example(source[index])[:2] for index in range(min(NUM_EXAMPLES, len(source)))]
 
 

@@ -18,7 +18,7 @@ ALLOWED = {
     "models": {"types", "errors", "pipeline"},
     "losses": {"types", "datasets", "pipeline"},
     "training": {"types", "console", "errors", "hosts", "datasets", "pipeline", "models", "losses"},
-    "evaluation": {"console", "datasets", "pipeline", "training"},
+    "evaluation": {"console", "errors", "datasets", "pipeline", "training"},
     "inference": {"types", "console", "errors", "datasets", "pipeline", "models", "training", "evaluation"},
     "app": {"console", "errors", "hosts", "datasets", "evaluation", "inference", "models", "pipeline", "training"},
 }

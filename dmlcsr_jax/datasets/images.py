@@ -16,6 +16,10 @@ MAX_PIXELS = 178_000_000  # Pillow itself refuses a little more
 # From half of that on Pillow warns; the refusal is enough.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
+_GREY_OF_8_BITS = b"\x08\x00"  # bit depth and colour type in the header of a PNG file
+# Unfiltered, a map of few classes is both a smaller file and decoded in half the time.
+_LABEL_PNG = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_PNG_COMPRESSION, 6]
+
 
 def decode_image(data: bytes, name: str | os.PathLike = "the picture", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """[H, W, 3] uint8 RGB of an encoded picture, as a viewer shows it.
@@ -65,11 +69,24 @@ def _needs_pillow(picture: Image.Image) -> bool:
     return picture.has_transparency_data or picture.mode not in ("RGB", "L") or getattr(picture, "is_animated", False)
 
 
+def decode_grey(data: bytes, name: str | os.PathLike) -> np.ndarray:
+    """[H, W] uint8 brightness of an encoded picture, colours and palettes included; arguments as `decode_image`."""
+    image = _decoded(data, cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise UserError(f"{name} cannot be decoded as a picture; replace it by a whole PNG file")
+    return image
+
+
 def decode_label(data: bytes, name: str | os.PathLike = "the label map") -> np.ndarray:
     """[H, W] uint8 class numbers of an encoded label map: grey values, or the indices of a picture with a palette.
 
     Raises UserError, which calls the map `name`, where it cannot be decoded or has more channels or bits than that.
     """
+    if data[12:16] == b"IHDR" and data[24:26] == _GREY_OF_8_BITS:
+        labels = _decoded(data, cv2.IMREAD_GRAYSCALE)
+        if labels is None:
+            raise UserError(f"{name} cannot be decoded as a label map; replace it by a PNG of class numbers")
+        return labels
     try:
         with Image.open(io.BytesIO(data)) as picture:  # OpenCV would turn indices into colours
             if picture.mode not in ("1", "L", "P"):
@@ -86,9 +103,19 @@ def encode_label(labels: np.ndarray) -> bytes:
     """The PNG file, one grey channel, of [H, W] uint8 class numbers."""
     if labels.dtype != np.uint8 or labels.ndim != 2:
         raise ValueError(f"labels must be [H, W] uint8, not {labels.shape} {labels.dtype}")
-    return cv2.imencode(".png", labels)[1].tobytes()
+    return cv2.imencode(".png", labels, _LABEL_PNG)[1].tobytes()
+
+
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """The JPEG file, of a quality in 0..100, of [H, W, 3] uint8 RGB."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def encode_image(image: np.ndarray) -> bytes:
     """The PNG file of [H, W, 3] uint8 RGB."""
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def _decoded(data: bytes, flags: int) -> np.ndarray | None:
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None

@@ -1,20 +1,15 @@
 """The embedded data set: faces drawn by code, with the 19 classes of CelebAMask-HQ."""
 
-import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import cv2
-
-from dmlcsr_jax.datasets import get_spec
-from dmlcsr_jax.datasets.builder import FaceBuilder, parallel_map
+from dmlcsr_jax.datasets.builder import SPLITS, FaceBuilder
 from dmlcsr_jax.datasets.faces import draw_face
-from dmlcsr_jax.datasets.images import encode_label
+from dmlcsr_jax.datasets.images import encode_jpeg
+from dmlcsr_jax.datasets.specs import SYNTHETIC as SPEC
 from dmlcsr_jax.errors import UserError
 
-SPEC = get_spec("synthetic")
-
-_SPLITS = ("train", "val", "test")
 _SMALLEST = 32  # pixels; below, eyes and lips are gone
 _JPEG_QUALITY = 95
 
@@ -35,32 +30,26 @@ class Synthetic(FaceBuilder):
     """
 
     def __init__(self, sizes: Mapping[str, int], *, size: int = 256, seed: int = 0, data_dir: str | os.PathLike = ""):
-        counts = {split: sizes.get(split, 0) for split in _SPLITS}
+        counts = {split: sizes.get(split, 0) for split in SPLITS}
         _check(counts, size, seed)
         self._sizes, self._size, self._seed = counts, size, seed
         key = f"{size}px-{'-'.join(str(count) for count in counts.values())}-seed{seed}"
         super().__init__(SPEC, key=key, data_dir=data_dir)
 
-    def split_sizes(self) -> dict[str, int]:
-        """Name of a split -> number of its examples."""
-        return self._sizes
+    def items(self, split: str) -> Sequence[tuple[str, int]]:
+        """The split and the number of each of its faces."""
+        return [(split, index) for index in range(self._sizes[split])]
 
-    def examples(self, split: str) -> Iterator[dict]:
-        """Draws the examples of a split, all cores at once."""
-        draw = functools.partial(_example, seed=self._seed, split=split, size=self._size)
-        return parallel_map(draw, range(self._sizes[split]))
+    def example(self, item: tuple[str, int]) -> dict[str, Any]:
+        """Draws one face."""
+        split, index = item
+        image, label = draw_face(face_seed(self._seed, split, index), self._size)
+        return {"image": encode_jpeg(image, _JPEG_QUALITY), "label": label, "name": f"{split}_{index:06d}"}
 
 
 def face_seed(seed: int, split: str, index: int) -> int:
     """The seed of one face: another one for every data set's seed, split and number below 2³²."""
-    return (seed * len(_SPLITS) + _SPLITS.index(split) << 32) + index
-
-
-def _example(index: int, *, seed: int, split: str, size: int) -> dict:
-    image, label = draw_face(face_seed(seed, split, index), size)
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
-    return {"image": jpeg, "label": encode_label(label), "name": f"{split}_{index:06d}"}
+    return (seed * len(SPLITS) + SPLITS.index(split) << 32) + index
 
 
 def _check(counts: Mapping[str, int], size: int, seed: int) -> None:

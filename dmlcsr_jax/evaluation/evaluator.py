@@ -1,7 +1,8 @@
-"""A split of a data set -> scores at each label's own size.
+"""A split of a data set -> scores.
 
-The published protocol (its evaluate.py): logits up to the network's input size, argmax, nearest inverse
-warp to the size of the label, ignored pixels left out, one confusion matrix over all pictures.
+The published protocol (its evaluate.py), `original_size`: logits up to the network's input size, argmax, nearest
+inverse warp to the size of the label, ignored pixels left out, one confusion matrix over all pictures. Others are in
+`protocols.py`.
 """
 
 import functools
@@ -13,12 +14,13 @@ import numpy as np
 from jax.experimental import multihost_utils
 from rich.table import Table
 
-from dmlcsr_jax.datasets.builder import parallel_map
 from dmlcsr_jax.datasets.images import decode_label
+from dmlcsr_jax.datasets.parallel import parallel_map
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.evaluation.confusion import confusion_matrix, scores
 from dmlcsr_jax.pipeline.geometry import restore_labels
 from dmlcsr_jax.pipeline.input_pipeline import eval_batches
+from dmlcsr_jax.pipeline.transforms import fit_labels
 from dmlcsr_jax.training.logs import progress_bar
 from dmlcsr_jax.training.steps import local_rows, shard
 
@@ -58,9 +60,12 @@ def evaluate(
     *,
     size: tuple[int, int],
     batch_size: int,
+    original_size: bool = True,
     observe: Observe | None = None,
 ) -> dict[str, Any]:
-    """The scores (see `confusion.scores`) of a source, over all hosts; arguments as `predictions`.
+    """The scores (see `confusion.scores`) of a source, over all hosts.
+
+    Arguments as `predictions`; `spec` has the classes, and `original_size` is explained at `Protocol`.
 
     `observe` is called with each of this host's examples in turn: its index, the prediction at the network's size, and
     the confusion matrix of this picture alone.
@@ -69,8 +74,12 @@ def evaluate(
     def count(found: tuple[int, np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
         index, prediction = found
         label = decode_label(source[index]["label"])
-        restored = restore_labels(prediction, label.shape[1], label.shape[0])
-        return index, prediction, confusion_matrix(label, restored, spec.num_classes, spec.ignore_id)
+        parsed = prediction
+        if original_size:
+            prediction = restore_labels(prediction, label.shape[1], label.shape[0])
+        else:
+            label = fit_labels(label, size)
+        return index, parsed, confusion_matrix(label, prediction, spec.num_classes, spec.ignore_id)
 
     confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
     found = predictions(predict, variables, source, size=size, batch_size=batch_size)

@@ -53,7 +53,10 @@ def affine_matrix(
 
 def warp_image(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:
     """[height, width, 3] uint8: the picture under an affine map, bilinear, black outside."""
-    return cv2.warpAffine(image, matrix, output_size, flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
+    # OpenCV's code for four channels is twice as quick as that for three, there and back included, and as exact.
+    four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+    four = cv2.warpAffine(four, matrix, output_size, flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0, 0))
+    return cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
 
 
 def warp_labels(labels: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:

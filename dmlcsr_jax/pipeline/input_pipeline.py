@@ -8,7 +8,7 @@ workers and hosts gives the same global batches.
 import functools
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -16,8 +16,7 @@ import numpy as np
 
 from dmlcsr_jax.datasets.spec import IGNORE_ID, FaceSpec
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.pipeline import transforms
-from dmlcsr_jax.pipeline.reading import read
+from dmlcsr_jax.pipeline import batching, transforms
 from dmlcsr_jax.types import Batch
 
 
@@ -79,7 +78,8 @@ def train_batches(
     steps = steps_per_epoch(len(source), batch_size)
     order = _TrainingOrder(len(source), seed, batch_size, steps, start_step, host, hosts)
     load = _varied_loader(source, spec, size, augmentation, seed)
-    return read(order, load, batch_size // hosts, _batch, num_workers)
+    batches = batching.in_batches(order, load, size=size, batch_size=batch_size // hosts, num_workers=num_workers)
+    return batching.iterate(batches.map(_without_indices))
 
 
 def one_pass_batches(
@@ -108,7 +108,8 @@ def one_pass_batches(
     mine = positions.reshape(-1, hosts, share)[:, host].ravel()
     places = [_Place(int(order[p]) if p >= 0 else -1, epoch, int(p)) for p in mine]
     load = _varied_loader(source, spec, size, augmentation, seed)
-    return read(places, load, share, _batch, num_workers)
+    batches = batching.in_batches(places, load, size=size, batch_size=share, num_workers=num_workers)
+    return batching.iterate(batches.map(_without_indices))
 
 
 def eval_batches(
@@ -142,7 +143,9 @@ def eval_batches(
     mine = range(len(source))[host * share : (host + 1) * share]
     indices[: len(mine)] = mine
     load = functools.partial(_load_whole, source=source, size=size)
-    return read(indices, load, batch_size, _batch_with_indices, num_workers)
+    return batching.iterate(
+        batching.in_batches(indices, load, size=size, batch_size=batch_size, num_workers=num_workers)
+    )
 
 
 class _Place(NamedTuple):
@@ -179,7 +182,7 @@ def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(size)
 
 
-def _varied_loader(source, spec, size, augmentation, seed) -> Callable[[_Place], dict[str, np.ndarray]]:
+def _varied_loader(source, spec, size, augmentation, seed) -> Callable[[_Place], tuple[np.ndarray, np.ndarray, int]]:
     augmentation = augmentation or transforms.Augmentation()
     table = spec.flip_table()
     return functools.partial(
@@ -191,33 +194,25 @@ def _filling(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros((*size, 3), np.uint8), np.full(size, IGNORE_ID, np.uint8)
 
 
-def _load_varied(place: _Place, *, source, size, augmentation, flip_table, seed) -> dict[str, np.ndarray]:
+def _load_varied(place: _Place, *, source, size, augmentation, flip_table, seed) -> tuple[np.ndarray, np.ndarray, int]:
     if place.index < 0:
-        image, labels = _filling(size)
-        return {"images": image, "labels": labels, "mask": np.False_, "index": np.int64(-1)}
+        return *_filling(size), -1
     example = source[place.index]
     image, labels = transforms.decode_image(example["image"]), transforms.decode_label(example["label"])
     rng = np.random.default_rng((seed, place.epoch, place.position))
-    image, labels = transforms.augmented(image, labels, size, augmentation, flip_table, rng)
-    return {"images": image, "labels": labels, "mask": np.True_, "index": np.int64(place.index)}
+    return *transforms.augmented(image, labels, size, augmentation, flip_table, rng), place.index
 
 
-def _load_whole(index: int, *, source, size) -> dict[str, np.ndarray]:
+def _load_whole(index: int, *, source, size) -> tuple[np.ndarray, np.ndarray, int]:
     if index < 0:
-        image, labels = _filling(size)
-    else:
-        example = source[int(index)]
-        image = transforms.fit_image(transforms.decode_image(example["image"]), size)
-        labels = transforms.fit_labels(transforms.decode_label(example["label"]), size)
-    return {"images": image, "labels": labels, "mask": np.bool_(index >= 0), "index": np.int64(index)}
+        return *_filling(size), index
+    example = source[int(index)]
+    image = transforms.fit_image(transforms.decode_image(example["image"]), size)
+    return image, transforms.fit_labels(transforms.decode_label(example["label"]), size), index
 
 
-def _batch(examples: Sequence[dict[str, np.ndarray]]) -> Batch:
-    return Batch(*(np.stack([example[field] for example in examples]) for field in Batch._fields))
-
-
-def _batch_with_indices(examples: Sequence[dict[str, np.ndarray]]) -> tuple[Batch, np.ndarray]:
-    return _batch(examples), np.stack([example["index"] for example in examples])
+def _without_indices(batch: tuple[Batch, np.ndarray]) -> Batch:
+    return batch[0]
 
 
 def _hosts(process_index: int | None, process_count: int | None) -> tuple[int, int]:

@@ -80,7 +80,7 @@ def augmented(
     image = geometry.warp_image(image, matrix, size[::-1])
     labels = geometry.warp_labels(labels, matrix, size[::-1])
     image = jitter_colors(image, augmentation.color_jitter, rng)
-    return image, flip_table[labels] if flipped else labels
+    return image, cv2.LUT(labels, flip_table) if flipped else labels
 
 
 def jitter_colors(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from dmlcsr_jax.datasets.builder import Dataset
+from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.pipeline.input_pipeline import one_pass_batches, train_batches
 from dmlcsr_jax.pipeline.label_noise import LabelNoise, NoisyLabels
 from dmlcsr_jax.pipeline.transforms import Augmentation

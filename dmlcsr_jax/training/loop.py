@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dmlcsr_jax.console import console
-from dmlcsr_jax.datasets.builder import Dataset
+from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.hosts import is_first
 from dmlcsr_jax.losses import LossWeights

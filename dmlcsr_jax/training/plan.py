@@ -9,7 +9,7 @@ import optax
 from ml_collections import ConfigDict
 
 from dmlcsr_jax.console import console
-from dmlcsr_jax.datasets.builder import Dataset
+from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import DMLCSR

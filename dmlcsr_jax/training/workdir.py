@@ -13,6 +13,7 @@ from dmlcsr_jax.training.logs import write_atomically
 _FREE_FIELDS = (
     "dataset.path",
     "dataset.data_dir",
+    "dataset.bad_files",
     "input.num_workers",
     "model.rematerialise",
     "training.log_every",

@@ -1,14 +1,17 @@
 """Batches: the same ones whatever the number of threads, workers and hosts, from any step on, and none forgotten."""
 
+import functools
 import itertools
+import time
 
 import numpy as np
 import pytest
 
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.datasets.builder import FaceBuilder
-from dmlcsr_jax.datasets.images import encode_image, encode_label
+from dmlcsr_jax.datasets.images import decode_label, encode_image, encode_label
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.pipeline.batching import in_batches
 from dmlcsr_jax.pipeline.input_pipeline import eval_batches, steps_per_epoch, train_batches
 from dmlcsr_jax.pipeline.transforms import Augmentation
 
@@ -100,11 +103,12 @@ def test_hosts_share_the_same_global_batches(hosts):
 @pytest.mark.slow
 def test_worker_processes_give_the_same_batches_from_prepared_data(tmp_path):
     class Prepared(FaceBuilder, skip_registration=True):
-        def split_sizes(self):
-            return {"train": 11}
+        def items(self, split):
+            return range(11) if split == "train" else ()
 
-        def examples(self, split):
-            return (Numbered(11)[i] for i in range(11))
+        def example(self, item):
+            example = Numbered(11)[item]
+            return example | {"label": decode_label(example["label"])}
 
     source = Prepared(SPEC, key="eleven", data_dir=tmp_path).dataset().source("train")
     assert_same(take(7), take(7, source, num_workers=2))
@@ -157,15 +161,44 @@ def test_broken_record_is_told_by_its_error():
         take(1, Broken(8))
 
 
-def test_reading_stays_few_batches_ahead():
-    read = []
+class Watched(Numbered):
+    """Notes every read in a file, from whatever process."""
 
-    class Watched(Numbered):
-        def __getitem__(self, index):
-            read.append(index)
-            return super().__getitem__(index)
+    def __init__(self, count, path):
+        super().__init__(count)
+        self._path = path
 
-    batches = train_batches(Watched(64), SPEC, size=SIZE, batch_size=8, augmentation=STILL)
+    def __getitem__(self, index):
+        with open(self._path, "a") as file:
+            file.write("x")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize(
+    "workers", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
+def test_reading_stays_few_batches_ahead(tmp_path, workers):
+    path = tmp_path / "reads"
+    batches = train_batches(Watched(64, path), SPEC, size=SIZE, batch_size=8, augmentation=STILL, num_workers=workers)
     next(batches)
+    before, now = -1, path.stat().st_size
+    while now > before:  # until all buffers are full
+        time.sleep(0.5)
+        before, now = now, path.stat().st_size
     batches.close()
-    assert len(read) <= 8 * 7
+    assert now <= 8 * 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_any_batch_size_with_any_number_of_workers(batch_size):
+    order, load = list(range(24)), functools.partial(_grey, size=SIZE)
+    whole = list(in_batches(order, load, size=SIZE, batch_size=batch_size, num_workers=0))
+    assert len(whole) == 24 // batch_size
+    pieces = list(in_batches(order, load, size=SIZE, batch_size=batch_size, num_workers=2))
+    for (a, i), (b, j) in zip(whole, pieces, strict=True):
+        assert_same([a, (i,)], [b, (j,)])
+
+
+def _grey(number, size):
+    return np.full((*size, 3), number, np.uint8), np.full(size, number, np.uint8), number

@@ -1,0 +1,252 @@
+"""Times reading training examples: decoding, augmentation and labels at 473², against a plain OpenCV loop.
+
+    python -m benchmarks.input_pipeline [--pictures=48] [--rounds=3]
+
+The loop does in one process what the published data set's class does: it reads picture, label map and a stored edge map
+from files and warps all three (the normalisation that it does next is left out, since ours happens on the device).
+Ours is `train_batches` from prepared data, in threads of one process (`config.input.num_workers` = 0) on one and on two
+cores, and in one and two worker processes; edges are made on the device. They run by turns; the tables have medians.
+Pictures are drawn faces with noise, so that their JPEG files are as large as those of photographs.
+
+A core's rate is examples / seconds of processor time, of all processes together. OpenCV gets one thread everywhere. Two
+plain loops at once share nothing: how much more they do than one is what the machine allows.
+"""
+
+import argparse
+import collections
+import contextlib
+import functools
+import itertools
+import multiprocessing
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from dmlcsr_jax.datasets import get_spec
+from dmlcsr_jax.datasets.faces import draw_face
+from dmlcsr_jax.datasets.folder import Folder
+from dmlcsr_jax.datasets.images import decode_image, decode_label
+from dmlcsr_jax.pipeline import geometry
+from dmlcsr_jax.pipeline.edges import edge_labels
+from dmlcsr_jax.pipeline.input_pipeline import train_batches
+
+SIZE = 473
+BATCH = 8
+SPEC = get_spec("synthetic")
+DRAWN = 8  # different faces
+
+
+def write_files(root: pathlib.Path, size: int, pictures: int) -> None:
+    """ROOT/train/{images,labels,edges} as the published code reads them, and the list of class names."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "labels", "edges"):
+        (root / "train" / kind).mkdir(parents=True)
+    (root / "label_names.txt").write_text("\n".join(SPEC.class_names))
+    faces = [draw_face(number, 256) for number in range(DRAWN)]
+    for number in range(pictures):
+        image, labels = faces[number % DRAWN]
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+        noise = cv2.resize(rng.normal(0, 5, (size // 2, size // 2, 3)), (size, size))
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+        labels = cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST)
+        edges = np.asarray(edge_labels(labels[None])[0])[0]
+        cv2.imwrite(str(root / f"train/images/{number}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(str(root / f"train/labels/{number}.png"), labels)
+        cv2.imwrite(str(root / f"train/edges/{number}.png"), edges)
+
+
+class Clock:
+    """Seconds of processor time by step."""
+
+    def __init__(self):
+        self.seconds = collections.Counter()
+        self.examples = 0
+
+    @contextlib.contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        """Counts the time until it is left for a step."""
+        start = time.thread_time()
+        yield
+        self.seconds[step] += time.thread_time() - start
+
+
+def random_matrix(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
+    """The map of a training example as the published class draws it."""
+    center, scale = geometry.whole_picture(width, height, (SIZE, SIZE))
+    scale = scale * np.clip(rng.standard_normal() * 0.25 + 1, 0.75, 1.25)
+    degrees = np.clip(rng.standard_normal() * 30, -60, 60) if rng.random() <= 0.6 else 0
+    return geometry.affine_matrix(center, scale, degrees, (SIZE, SIZE))
+
+
+def plain_example(root: pathlib.Path, number: int, rng: np.random.Generator, clock: Clock) -> tuple:
+    """Picture, labels and edges of one example, from their files."""
+    with clock("decode picture"):
+        image = cv2.imread(str(root / f"train/images/{number}.jpg"), cv2.IMREAD_COLOR)
+    with clock("decode labels"):
+        labels = cv2.imread(str(root / f"train/labels/{number}.png"), cv2.IMREAD_GRAYSCALE)
+    with clock("decode edges"):
+        edges = cv2.imread(str(root / f"train/edges/{number}.png"), cv2.IMREAD_GRAYSCALE)
+    matrix = random_matrix(image.shape[1], image.shape[0], rng)
+    with clock("warp picture"):
+        image = cv2.warpAffine(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+    with clock("warp edges"):
+        edges = cv2.warpAffine(edges, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+    with clock("warp labels"):
+        labels = cv2.warpAffine(labels, matrix, (SIZE, SIZE), flags=cv2.INTER_NEAREST, borderValue=255)
+    return image, labels, edges
+
+
+def our_example(source, number: int, rng: np.random.Generator, clock: Clock) -> tuple:
+    """Picture and labels of one example, step by step as `pipeline.transforms` does it."""
+    with clock("read record"):
+        example = source[number]
+    with clock("decode picture"):
+        image = decode_image(example["image"])
+    with clock("decode labels"):
+        labels = decode_label(example["label"])
+    matrix = random_matrix(image.shape[1], image.shape[0], rng)
+    with clock("warp picture"):
+        image = geometry.warp_image(image, matrix, (SIZE, SIZE))
+    with clock("warp labels"):
+        labels = geometry.warp_labels(labels, matrix, (SIZE, SIZE))
+    return image, labels
+
+
+def time_loop(example, pictures: int, count: int) -> tuple[float, float, Clock]:
+    """Wall seconds and processor seconds an example of a loop over `example(number, rng, clock)`, and its steps."""
+    rng, clock = np.random.default_rng(0), Clock()
+    start, cpu = time.perf_counter(), time.process_time()
+    for number in itertools.islice(itertools.cycle(range(pictures)), count):
+        example(number, rng, clock)
+    clock.examples = count
+    return (time.perf_counter() - start) / count, (time.process_time() - cpu) / count, clock
+
+
+def plain_loop(root: pathlib.Path, pictures: int) -> tuple[float, float, Clock]:
+    """`time_loop` of the plain loop."""
+    cv2.setNumThreads(1)
+    return time_loop(functools.partial(plain_example, root), pictures, 2 * pictures)
+
+
+def two_plain_loops(pool, root: pathlib.Path, pictures: int) -> tuple[float, float]:
+    """Wall seconds and processor seconds an example of two plain loops in processes of their own."""
+    runs = pool.starmap(plain_loop, [(root, pictures)] * 2, chunksize=1)
+    return 1 / sum(1 / run[0] for run in runs), statistics.mean(run[1] for run in runs)
+
+
+def time_batches(source, count: int, workers: int, cores: int = 2) -> tuple[float, float]:
+    """Wall seconds and processor seconds an example of `train_batches`, its buffers full before and after."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[:cores])
+    try:
+        return _time_batches(source, count, workers)
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _time_batches(source, count: int, workers: int) -> tuple[float, float]:
+    batches = train_batches(source, SPEC, size=(SIZE, SIZE), batch_size=BATCH, num_workers=workers)
+    for _ in range(8):
+        next(batches)
+    start, cpu = time.perf_counter(), processor_seconds()
+    for _ in range(count // BATCH):
+        next(batches)
+    examples = count // BATCH * BATCH
+    result = (time.perf_counter() - start) / examples, (processor_seconds() - cpu) / examples
+    batches.close()
+    return result
+
+
+def processor_seconds() -> float:
+    """Of this process and its workers, from Linux's /proc."""
+    ticks = 0
+    for pid in (os.getpid(), *(child.pid for child in multiprocessing.active_children())):
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def measure(size: int, pictures: int, rounds: int, tables: tuple[Table, Table]) -> None:
+    """Adds the rows of one picture size."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        root = pathlib.Path(folder) / "faces"
+        write_files(root, size, pictures)
+        pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(2))
+        source = Folder(root, data_dir=pathlib.Path(folder) / "prepared").dataset().source("train")
+        sides = {
+            "plain loop": lambda: plain_loop(root, pictures),
+            "two plain loops": lambda: two_plain_loops(pool, root, pictures),
+            "ours, 1 thread": lambda: time_batches(source, 4 * pictures, 0, cores=1),
+            "ours, 2 threads": lambda: time_batches(source, 4 * pictures, 0),
+            "ours, 1 process": lambda: time_batches(source, 4 * pictures, 1),
+            "ours, 2 processes": lambda: time_batches(source, 4 * pictures, 2),
+            "ours, steps alone": lambda: time_loop(functools.partial(our_example, source), pictures, 2 * pictures),
+        }
+        two_plain_loops(pool, root, pictures)  # starts its processes
+        results = {name: [] for name in sides}
+        for _ in range(rounds):
+            for name, side in sides.items():
+                results[name].append(side())
+    add_rates(tables[0], size, results)
+    add_steps(tables[1], size, results)
+
+
+# What a side with two of something is compared with.
+_ONE_OF_TWO = {
+    "two plain loops": "plain loop",
+    "ours, 2 threads": "ours, 1 thread",
+    "ours, 2 processes": "ours, 1 process",
+}
+
+
+def add_rates(table: Table, size: int, results: dict[str, list]) -> None:
+    """One row a side: rates, and how they compare."""
+    wall = {name: statistics.median(run[0] for run in runs) for name, runs in results.items()}
+    core = {name: statistics.median(run[1] for run in runs) for name, runs in results.items()}
+    title = f"{size}²"
+    for name in results:
+        scaling = f"{wall[_ONE_OF_TWO[name]] / wall[name]:.2f}" if name in _ONE_OF_TWO else ""
+        ratio = f"{core['plain loop'] / core[name]:.2f}"
+        table.add_row(title, name, f"{1 / wall[name]:.0f}", f"{1 / core[name]:.0f}", ratio, scaling)
+        title = ""
+    table.add_section()
+
+
+def add_steps(table: Table, size: int, results: dict[str, list]) -> None:
+    """One row a step: milliseconds of processor time an example, of both loops."""
+    clocks = {name: results[name][-1][2] for name in ("plain loop", "ours, steps alone")}
+    title = f"{size}²"
+    for step in dict.fromkeys(step for clock in clocks.values() for step in clock.seconds):
+        cells = [f"{1e3 * clock.seconds[step] / clock.examples:.2f}" for clock in clocks.values()]
+        table.add_row(title, step, *cells)
+        title = ""
+    table.add_section()
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=48, help="pictures of each size")
+    parser.add_argument("--rounds", type=int, default=3, help="timed runs of each side")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    rates = Table("pictures", "reader", "examples/s", "per core", "to plain loop, per core", "two to one")
+    steps = Table("pictures", "step", "plain loop ms", "ours ms", title="where the time goes, an example")
+    for size in (512, 1024):
+        measure(size, arguments.pictures, arguments.rounds, (rates, steps))
+    console = Console(width=110)
+    console.print(rates)
+    console.print(steps)
+
+
+if __name__ == "__main__":
+    main()
