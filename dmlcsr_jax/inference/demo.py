@@ -42,7 +42,7 @@ def serve(parser: FaceParser, port: int) -> None:
         try:
             page.launch(**launch_options(port), prevent_thread_lock=True)
         except (OSError, OverflowError) as error:
-            raise UserError(f"--port={port} cannot be used; give another one, such as {port + 1}") from error
+            raise UserError(f"--port={port} cannot be used; give a free one from 1024 to 65535") from error
         console.print(f"open http://127.0.0.1:{port}   (Ctrl-C stops)")
         page.block_thread()
 
