@@ -75,7 +75,8 @@ def create_evaluate(
             batch_size=config.evaluation.batch_size,
             original_size=protocol.original_size,
         )
-        console.print(evaluator.score_table(result, f"{split} after step {step}, {protocol.text}"))
+        console.print(f"scored {protocol.text} ({config.evaluation.protocol})")
+        console.print(evaluator.score_table(result, f"{split} after step {step}"))
         scores = {f"{split}/{name}": value for name, value in result.items() if not isinstance(value, dict)}
         scores |= {f"{split}_f1/{name}": value for name, value in (result["f1"] | result["merged_f1"]).items()}
         log.scalars(step, {name: value for name, value in scores.items() if value is not None})
@@ -138,7 +139,8 @@ def evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
         batch_size=config.evaluation.batch_size,
         original_size=protocol.original_size,
     )
-    console.print(evaluator.score_table(result, f"{workdir}, {split}, {protocol.text}"))
+    console.print(f"scored {protocol.text} ({config.evaluation.protocol})")
+    console.print(evaluator.score_table(result, f"{workdir}, {split}"))
     result["protocol"] = config.evaluation.protocol
     write_atomically(workdir / "evaluation.json", json.dumps(result, indent=2))
     console.print(f"written: {workdir / 'evaluation.json'}")
