@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python main.py --workdir=runs/quickstart
+WORKDIR ?= runs/quickstart
 
-.PHONY: help quickstart test lint bench clean
+.PHONY: help quickstart demo test lint bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,6 +23,11 @@ quickstart: $(VENV)/ready  ## train on drawn faces, evaluate, predict; leaves pi
 	$(RUN) --mode=predict --config.evaluation.split=test
 	@echo "Look at runs/quickstart: curves.png, examples.png, predictions/"
 
+demo: $(VENV)/ready  ## a page to drop pictures on, http://127.0.0.1:7860; WORKDIR=runs/x says whose parser
+	@test -d $(WORKDIR)/checkpoints || { echo "$(WORKDIR) has no checkpoints; 'make quickstart' makes runs/quickstart"; exit 1; }
+	$(VENV)/bin/pip install --quiet --editable '.[demo]'
+	$(VENV)/bin/python main.py --workdir=$(WORKDIR) --mode=demo $(ARGS)
+
 test: $(VENV)/ready  ## all tests
 	$(VENV)/bin/python -m pytest
 
@@ -30,7 +36,7 @@ lint: $(VENV)/ready  ## ruff's checks and format
 	$(VENV)/bin/ruff format --check .
 
 bench: $(VENV)/ready  ## the benchmarks, one after the other
-	for file in benchmarks/*.py; do $(VENV)/bin/python -m benchmarks.$$(basename $$file .py) || exit 1; done
+	for file in $$(grep -l "def main" benchmarks/*.py); do $(VENV)/bin/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 clean:  ## removes the environment
 	rm -rf $(VENV)

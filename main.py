@@ -7,8 +7,10 @@
 --mode:
   prepare    build the data set of --config (train and evaluate do it themselves if need be)
   train      train into --workdir; the same command goes on where a stopped run was
-  evaluate   score the best checkpoint on config.evaluation.split: a table and WORKDIR/evaluation.json
-  predict    parse the pictures and folders named (or examples of the split): label PNGs and overlays
+  evaluate   score the best checkpoint on config.evaluation.split: a table, WORKDIR/evaluation.json and .html
+  predict    parse the pictures, videos, folders and patterns named (or examples of the split) into --output
+  export     write the best checkpoint as StableHLO (for JAX) and ONNX, with model cards; --formats names one of them
+  demo       serve a page on this machine to drop pictures on
   convert    published PyTorch weights into a new workdir, or with --output=FILE the workdir's into such a file
 
   python main.py --config=configs/published.py:lapa --workdir=runs/published --mode=convert weights.pth
@@ -19,6 +21,7 @@ configuration from the workdir. All fields, with what they mean: configs/default
 
 import difflib
 import json
+import os
 import pathlib
 import runpy
 import sys
@@ -27,12 +30,26 @@ from collections.abc import Iterator
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-MODES = ("train", "evaluate", "predict", "convert", "prepare")
+MODES = ("train", "evaluate", "predict", "export", "demo", "convert", "prepare")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: configuration, checkpoints, logs, pictures.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "What predict (a folder; WORKDIR/predictions) or convert (a file) writes."
+    "output", None, "What predict (a folder; WORKDIR/predictions), export (WORKDIR/export) or convert (a file) writes."
 )
+_WRITE = flags.DEFINE_list("write", "labels,overlays", "What predict writes: any of labels, overlays, sheet, json.")
+_FACES = flags.DEFINE_enum("faces", "whole", ("whole", "detect"), "predict, demo: a picture is a face, or find them.")
+_REMAP = flags.DEFINE_string("remap", "", "predict: the data set whose classes are written; the checkpoint's own.")
+_SMOOTH = flags.DEFINE_integer("smooth", 1, "predict: frames of a video that vote on each pixel, an odd number.")
+_FLIP = flags.DEFINE_bool("flip", False, "predict, evaluate: average with the mirrored picture.")
+_SCALES = flags.DEFINE_list("scales", "1", "predict, evaluate: average over these sizes, such as 0.75,1,1.25.")
+_PORT = flags.DEFINE_integer("port", 7860, "demo: where the page is, http://127.0.0.1:PORT.")
+_WEIGHTS = flags.DEFINE_enum(
+    "weights", None, ("student", "teacher"), "Whose weights are used; the teacher's where there is one."
+)
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed", None, "To join several processes: auto on a cluster, else HOST:PORT,COUNT,INDEX. See docs/hosts.md."
+)
+_FORMATS = flags.DEFINE_list("formats", "stablehlo,onnx", "What export writes; ONNX needs pip install '.[onnx]'.")
 
 
 def main(argv: list[str]) -> None:
@@ -48,28 +65,59 @@ def main(argv: list[str]) -> None:
     output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None
     if workdir is None and _MODE.value != "prepare":
         fail(f"--mode={_MODE.value} needs --workdir=DIR")
-    if not len(config):
+    reads_pictures_only = _MODE.value == "demo" or (_MODE.value == "predict" and argv[1:])
+    if not len(config) and not reads_pictures_only:
         fail("name a configuration, such as --config=configs/quickstart.py")
     try:
+        if _DISTRIBUTED.value:
+            modes.hosts.initialize(_DISTRIBUTED.value)
+        options = {"weights": _WEIGHTS.value, "flip": _FLIP.value, "scales": read_scales(_SCALES.value)}
         if _MODE.value == "prepare":
             modes.prepare(config)
         elif _MODE.value == "train":
             modes.train(config, workdir)
         elif _MODE.value == "evaluate":
-            modes.evaluate(config, workdir)
+            modes.evaluate(config, workdir, **options)
         elif _MODE.value == "predict":
-            modes.predict(config, workdir, argv[1:], output or workdir / "predictions")
+            writing = modes.Options(_WRITE.value, _REMAP.value, _SMOOTH.value)
+            output = output or workdir / "predictions"
+            modes.predict(config, workdir, argv[1:], output, writing, _FACES.value, **options)
+        elif _MODE.value == "export":
+            output = output or workdir / "export"
+            modes.export(config, workdir, output, _FORMATS.value, _WEIGHTS.value)
+        elif _MODE.value == "demo":
+            modes.demo(workdir, _PORT.value, _FACES.value, **options)
         elif _MODE.value == "convert":
-            modes.convert(config, workdir, argv[1:], output)
+            modes.convert(config, workdir, argv[1:], output, _WEIGHTS.value)
     except modes.UserError as error:
-        fail(str(error))
+        end_at_once(str(error))
     except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from the last checkpoint")
+        sys.exit("stopped" + "; the same command goes on from the last checkpoint" * (_MODE.value == "train"))
 
 
 def fail(message: str) -> None:
     """Ends with one line and exit status 1."""
-    sys.exit(f"error: {' '.join(message.split())}")
+    sys.exit(error_line(message))
+
+
+def end_at_once(message: str) -> None:
+    """Like `fail`, but leaves no time to threads, which may be stuck in what failed, to add a story of their own."""
+    sys.stdout.flush()
+    print(error_line(message), file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def error_line(message: str) -> str:
+    """The one line that a mistake ends with."""
+    return f"error: {' '.join(message.split())}"
+
+
+def read_scales(texts: list[str]) -> tuple[float, ...]:
+    """The numbers of --scales."""
+    try:
+        return tuple(map(float, texts))
+    except ValueError:
+        fail(f"--scales={','.join(texts)}: give numbers, such as 0.75,1,1.25")
 
 
 def take_flag(argv: list[str], name: str) -> str | None:

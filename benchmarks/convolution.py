@@ -6,16 +6,14 @@ The two run by turns in one process, so that both meet the same state of the mac
 in milliseconds and their ratio (above 1: ours is quicker). Where the ratio says 1.0, ours takes XLA's own path.
 """
 
-import argparse
 import functools
-import statistics
-import time
 
 import jax
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks import workload
+from benchmarks.side_by_side import console, medians
 from dmlcsr_jax.models.convolution import convolution
 
 # batch, size, input channels, output channels, kernel size, strides, dilation, groups
@@ -61,21 +59,9 @@ def passes(function):
     }
 
 
-def medians(functions, arguments, rounds: int) -> list[float]:
-    """Median seconds of each function; they run by turns, after one run that compiles."""
-    times = [[] for _ in functions]
-    for round_number in range(rounds + 1):
-        for function, seconds in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            jax.block_until_ready(function(*arguments))
-            if round_number:
-                seconds.append(time.perf_counter() - start)
-    return [statistics.median(seconds) for seconds in times]
-
-
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = workload.described(__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="timed runs of each side")
     rounds = parser.parse_args().rounds
     table = Table("convolution", "pass", "lax ms", "ours ms", "lax / ours", title=f"float32 on {jax.devices()[0]}")
@@ -91,11 +77,14 @@ def main() -> None:
             f"{batch}x{size}x{size} {inside}->{outside} {k}x{k} stride {strides} dilation {dilation} groups {groups}"
         )
         for (name, theirs), ours in zip(passes(sides[0]).items(), passes(sides[1]).values(), strict=True):
-            lax_time, our_time = medians((theirs, ours), (x, kernel, gradient), rounds)
+            runs = [workload.waited(function, x, kernel, gradient) for function in (theirs, ours)]
+            for run in runs:
+                run()  # compiles
+            lax_time, our_time = medians(dict(enumerate(runs)), rounds, rest=0).values()
             table.add_row(title, name, f"{lax_time * 1e3:.2f}", f"{our_time * 1e3:.2f}", f"{lax_time / our_time:.2f}")
             title = ""
         table.add_section()
-    Console(width=120).print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,14 @@ def get_config(arg: str = "") -> ConfigDict:
     # Worker processes that decode and augment; 0 does it in threads of this process.
     config.input.num_workers = 0
 
+    # Makes training labels worse on purpose (dmlcsr_jax/pipeline/label_noise.py): the share of pictures, how far their
+    # boundaries move (of the longer side), and how probable it is that left and right change names, or a part is lost.
+    config.label_noise = ConfigDict()
+    config.label_noise.share = 0.0
+    config.label_noise.boundary = 0.02
+    config.label_noise.swap = 0.3
+    config.label_noise.drop = 0.3
+
     config.model = ConfigDict()
     # resnet101 (published), resnet50, resnet34, resnet18, or tiny.
     config.model.backbone = "resnet101"
@@ -91,6 +99,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.loss.category_edge = 0.2
     config.loss.binary_edge_attention = 4.0
     config.loss.category_edge_attention = 1.0
+    # With a teacher these stand in for cross_entropy, binary_edge and category_edge.
+    config.loss.distill_parsing = 2.0
+    config.loss.distill_binary_edge = 1.0
+    config.loss.distill_category_edge = 0.2
 
     config.optimizer = ConfigDict()
     # SGD with momentum and weight decay coupled to the gradient, as in PyTorch.
@@ -107,10 +119,14 @@ def get_config(arg: str = "") -> ConfigDict:
     config.self_regulation = ConfigDict()
     # Cycles after the first epochs: the rate restarts at learning_rate * learning_rate_factor in each and falls
     # as a cosine to learning_rate * minimum_factor.
-    config.self_regulation.enabled = False
+    config.self_regulation.enabled = True
     config.self_regulation.epochs_before_cycles = 150
     config.self_regulation.cycle_epochs = 10
     config.self_regulation.learning_rate_factor = 0.5
+    # At the end of each cycle the student joins the teacher, the average over all cycles (False: it replaces it), and
+    # from the second cycle on the teacher softens the labels (False: it only evaluates). Both False: no teacher.
+    config.self_regulation.self_ensemble = True
+    config.self_regulation.distillation = True
 
     config.training = ConfigDict()
     # Pictures a step, over all devices of all hosts.
@@ -137,7 +153,8 @@ def finish(config: ConfigDict, arg: str) -> ConfigDict:
         config.dataset.synthetic.update(train=32, val=8, test=8, size=96)
         config.input.update(height=64, width=64)
         config.model.update(backbone="tiny", width=8)
-        config.training.update(batch_size=8, epochs=2, log_every=2, checkpoint_every=4)
+        config.training.update(batch_size=8, epochs=3, log_every=2, checkpoint_every=4)
+        config.self_regulation.update(epochs_before_cycles=1, cycle_epochs=1)
         config.evaluation.update(every_epochs=1, batch_size=8)
     elif arg:
         raise ValueError(f"argument {arg!r} is unknown; it can be 'debug'")

@@ -18,6 +18,7 @@ def get_config(arg: str = ""):
     config.input.update(height=96, width=96)
     config.model.update(backbone="tiny", width=32)
     config.optimizer.learning_rate = 0.02
+    config.self_regulation.update(epochs_before_cycles=4, cycle_epochs=1)
     config.training.update(batch_size=16, epochs=6, log_every=25, checkpoint_every=100)
     config.evaluation.every_epochs = 2
     return default.finish(config, arg)

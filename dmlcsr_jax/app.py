@@ -2,30 +2,40 @@
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import cv2
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlcsr_jax import datasets
+from dmlcsr_jax import datasets, hosts
 from dmlcsr_jax.console import console
-from dmlcsr_jax.datasets.images import decode_image
+from dmlcsr_jax.datasets.images import decode_image, decode_label
 from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation import evaluator
+from dmlcsr_jax.evaluation.confusion import headline
 from dmlcsr_jax.evaluation.protocols import get_protocol
-from dmlcsr_jax.inference import FaceParser, ParsedFace, visualize
+from dmlcsr_jax.inference import CenterFace, FaceParser, model_card, visualize
+from dmlcsr_jax.inference.cases import Extremes, write_page
 from dmlcsr_jax.inference.curves import plot_curves
+from dmlcsr_jax.inference.export import check_formats, export_network, write_files
+from dmlcsr_jax.inference.inputs import list_inputs
+from dmlcsr_jax.inference.parser import check_scales
+from dmlcsr_jax.inference.predict import Options
+from dmlcsr_jax.inference.predict import predict as run_predict
+from dmlcsr_jax.inference.sheet import write_picture
 from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
 from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
 from dmlcsr_jax.pipeline.input_pipeline import eval_batches
 from dmlcsr_jax.training import checkpoints, loop
-from dmlcsr_jax.training.logs import progress_bar, write_atomically
+from dmlcsr_jax.training.logs import RunLog, write_atomically
+from dmlcsr_jax.training.plan import create_card, plan_run
 from dmlcsr_jax.training.state import TrainState, create_model
 from dmlcsr_jax.training.steps import make_inspect_step, make_predict_step
+from dmlcsr_jax.training.workdir import claim_workdir
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 NUM_EXAMPLES = 8  # pictures in the logs, and of predict without arguments
 
 
@@ -38,7 +48,7 @@ def prepare(config: ConfigDict) -> None:
 
 def ready_dataset(config: ConfigDict) -> Dataset:
     """The data set, built if it is not there; says its size."""
-    dataset = datasets.prepare(config.dataset)
+    dataset = hosts.first_then_others(lambda: datasets.prepare(config.dataset))
     counts = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
     console.print(f"data set {dataset.spec.name}: {counts}; {dataset.spec.num_classes} classes; in {dataset.directory}")
     return dataset
@@ -46,56 +56,82 @@ def ready_dataset(config: ConfigDict) -> Dataset:
 
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, evaluating as it goes; leaves curves and pictures in the workdir."""
-    loop.claim_workdir(workdir, config)
+    if hosts.is_first():
+        claim_workdir(workdir, config)
     dataset = ready_dataset(config)
-    plan = loop.plan_run(config, dataset, workdir)
+    plan = plan_run(config, dataset, workdir)
     loop.train(config, dataset, plan, workdir, create_evaluate(config, dataset, plan.card, workdir))
-    console.print(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
+    if hosts.is_first():
+        console.print(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
 
 
 def create_evaluate(
     config: ConfigDict, dataset: Dataset, card: checkpoints.Card, workdir: pathlib.Path
 ) -> loop.Evaluate:
-    """What the loop calls to score a state: prints the table, logs scores and a picture, returns the mean F1."""
+    """What the loop calls to score a state: student and, once there is one, teacher, side by side.
+
+    Prints the table, logs scores and a picture, and returns the score that the data set is judged by
+    (`FaceSpec.headline`), the teacher's where there is one.
+    """
     split = config.evaluation.split
     source = dataset.source(split)
     model = create_model(dataset.spec.num_classes, config.model)
     protocol = get_protocol(config.evaluation.protocol)
-    predict = make_predict_step(model, card.convention, dataset.spec.flip_table() if protocol.flip else None)
+    predict = make_predict_step(model, card.convention, flip_table=dataset.spec.flip_table() if protocol.flip else None)
     inspect = make_inspect_step(model, card.convention)
     shown, _ = next(iter(eval_batches(source, size=card.size, batch_size=min(NUM_EXAMPLES, len(source)))))
 
-    def evaluate(state: TrainState, log: loop.RunLog, step: int) -> float:
-        result = evaluator.evaluate(
-            predict,
-            state.variables,
-            source,
-            dataset.spec,
-            size=card.size,
-            batch_size=config.evaluation.batch_size,
-            original_size=protocol.original_size,
-        )
+    def evaluate(state: TrainState, log: RunLog, step: int) -> float:
+        networks = {"student": state.variables} | ({"teacher": state.teacher} if state.teacher else {})
+        results = {
+            name: evaluator.evaluate(
+                predict,
+                variables,
+                source,
+                dataset.spec,
+                size=card.size,
+                batch_size=config.evaluation.batch_size,
+                original_size=protocol.original_size,
+            )
+            for name, variables in networks.items()
+        }
         console.print(f"scored {protocol.text} ({config.evaluation.protocol})")
-        console.print(evaluator.score_table(result, f"{split} after step {step}"))
-        scores = {f"{split}/{name}": value for name, value in result.items() if not isinstance(value, dict)}
-        scores |= {f"{split}_f1/{name}": value for name, value in (result["f1"] | result["merged_f1"]).items()}
-        log.scalars(step, {name: value for name, value in scores.items() if value is not None})
-        labels, edges = map(np.asarray, inspect(state.variables, shown.images))
-        picture = visualize.panel(shown.images, shown.labels, labels, edges, dataset.spec)
-        log.picture(step, f"{split}/input_label_prediction_edge", picture)
-        write_picture(workdir / "examples.png", picture)
-        return result["mean_f1"] or 0.0
+        console.print(evaluator.score_table(results, f"{split} after step {step}"))
+        log.scalars(step, _curves(results, split))
+        if log.active:
+            variables = jax.tree.map(lambda leaf: leaf.addressable_data(0), networks[name := list(networks)[-1]])
+            labels, edges = map(np.asarray, inspect(variables, shown.images))
+            picture = visualize.panel(shown.images, shown.labels, labels, edges, dataset.spec)
+            log.picture(step, f"{split}/{name}: input, label, prediction, edge", picture)
+            write_picture(workdir / "examples.png", picture)
+        return headline(list(results.values())[-1], dataset.spec)
 
     return evaluate
 
 
-def convert(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], output: pathlib.Path | None) -> None:
+def _curves(results: dict[str, dict], split: str) -> dict[str, float]:
+    """Flat names of scores: `val/mean_f1`, `val_f1/hair`; a teacher's begin with `val_teacher`."""
+    curves = {}
+    for name, result in results.items():
+        prefix = split if name == "student" else f"{split}_{name}"
+        curves |= {f"{prefix}/{key}": value for key, value in result.items() if not isinstance(value, dict)}
+        curves |= {f"{prefix}_f1/{key}": value for key, value in (result["f1"] | result["merged_f1"]).items()}
+    return {name: value for name, value in curves.items() if value is not None}
+
+
+def convert(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    paths: Sequence[str],
+    output: pathlib.Path | None,
+    weights: str | None = None,
+) -> None:
     """Published weights into a checkpoint of a new workdir, or, with `output`, the workdir's into a file of weights.
 
     The checkpoint's input convention is `config.input.channel_order`; its classes are those of the data set.
     """
     if output:
-        variables, _ = checkpoints.load(workdir)
+        variables, _ = checkpoints.load(workdir, weights)
         write_state_dict(output, to_torch(variables))
         console.print(f"written: {output}")
         return
@@ -114,14 +150,25 @@ def convert(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], out
             f"use --config=configs/published.py:NAME with the data set it was trained on"
         )
     variables = from_torch(state_dict)
-    loop.claim_workdir(workdir, config)
-    checkpoints.save_variables(workdir / "checkpoints", variables, loop.create_card(spec, config, workdir))
+    claim_workdir(workdir, config)
+    checkpoints.save_variables(workdir / "checkpoints", variables, create_card(spec, config, workdir))
     console.print(f"written: {workdir}, {spec.name}, {num_classes} classes, {config.model.backbone}")
 
 
-def evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Scores the best checkpoint on `config.evaluation.split`: a table, and `evaluation.json`."""
-    variables, card = checkpoints.load(workdir)
+def evaluate(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    weights: str | None = None,
+    flip: bool = False,
+    scales: Sequence[float] = (1.0,),
+) -> None:
+    """Scores the best checkpoint on `config.evaluation.split`: a table, `evaluation.json`, and `evaluation.html`.
+
+    `flip` and `scales` average over views of each picture, see `FaceParser`.
+    """
+    check_scales(scales)
+    weights = weights or checkpoints.choose_weights(workdir)
+    variables, card = checkpoints.load(workdir, weights)
     dataset = ready_dataset(config)
     if dataset.spec.class_names != card.spec.class_names:
         raise UserError(
@@ -129,81 +176,94 @@ def evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
             f"the checkpoint of {workdir} has {', '.join(card.spec.class_names)}"
         )
     split, protocol = config.evaluation.split, get_protocol(config.evaluation.protocol)
+    flip = flip or protocol.flip
+    source, extremes = dataset.source(split), Extremes(dataset.spec)
     model = create_model(card.spec.num_classes, ConfigDict(card.model))
+    flip_table = dataset.spec.flip_table() if flip else None
     result = evaluator.evaluate(
-        make_predict_step(model, card.convention, dataset.spec.flip_table() if protocol.flip else None),
+        make_predict_step(model, card.convention, flip_table=flip_table, scales=tuple(scales)),
         variables,
-        dataset.source(split),
+        source,
         dataset.spec,
         size=card.size,
         batch_size=config.evaluation.batch_size,
         original_size=protocol.original_size,
+        observe=extremes,
     )
-    console.print(f"scored {protocol.text} ({config.evaluation.protocol})")
-    console.print(evaluator.score_table(result, f"{workdir}, {split}"))
+    title = f"{workdir}, {split}, {protocol.text}"
+    title += ", averaged with the mirror image" if flip and not protocol.flip else ""
+    title += f", averaged over scales {', '.join(map(str, scales))}" if tuple(scales) != (1.0,) else ""
+    console.print(f"scored {title}")
+    console.print(evaluator.score_table({weights: result}, f"{workdir}, {split}"))
+    if not hosts.is_first():
+        return
     result["protocol"] = config.evaluation.protocol
     write_atomically(workdir / "evaluation.json", json.dumps(result, indent=2))
-    console.print(f"written: {workdir / 'evaluation.json'}")
+    write_page(workdir / "evaluation.html", title, result, extremes, lambda index: _example(source[index]), card.spec)
+    console.print(f"written: {workdir / 'evaluation.json'}, {workdir / 'evaluation.html'}")
 
 
-def predict(config: ConfigDict, workdir: pathlib.Path, paths: Sequence[str], output: pathlib.Path) -> None:
-    """Parses pictures and folders of pictures; without any, some examples of `config.evaluation.split`.
+def predict(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    paths: Sequence[str],
+    output: pathlib.Path,
+    writing: Options,
+    faces: str = "whole",
+    **options: Any,
+) -> None:
+    """Parses pictures and videos; without any named, some examples of `config.evaluation.split`.
 
-    Writes NAME.png (class numbers with a palette) and NAME_overlay.jpg, each at the picture's own size.
+    `faces` is "whole" (the picture is the face) or "detect"; `options` are those of `FaceParser.load`.
     """
-    parser = FaceParser.load(workdir)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output={output} cannot be written ({error.strerror}); name another folder") from error
-    pictures = list_pictures(paths) if paths else example_pictures(config)
-    failed = []
-    with progress_bar("predicting") as progress:
-        task = progress.add_task("", total=len(pictures), text="")
-        for name, picture in pictures:
-            progress.advance(task)
-            try:
-                (face,) = parser(picture)
-            except UserError as error:
-                failed.append(str(error))
-                continue
-            write_face(output / name, face, parser.spec)
-    console.print(f"written: {len(pictures) - len(failed)} label maps and overlays in {output}")
-    if failed:
-        raise UserError(f"{len(failed)} of {len(pictures)} pictures were left out: {'; '.join(failed)}")
+    inputs = list_inputs(paths) if paths else None
+    parser = load_parser(workdir, faces, **options)
+    run_predict(parser, inputs or example_pictures(config), output, writing)
 
 
-def list_pictures(paths: Sequence[str]) -> list[tuple[str, pathlib.Path]]:
-    """Names to write under, and files: of a folder all its pictures; names that meet get their suffix too."""
-    files = []
-    for path in map(pathlib.Path, paths):
-        if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
-            if not found:
-                raise UserError(f"{path} has no pictures ({', '.join(PICTURE_SUFFIXES)})")
-            files += found
-        elif path.exists():
-            files.append(path)
-        else:
-            raise UserError(f"{path} does not exist; name pictures or folders of pictures")
-    stems = [file.stem for file in files]
-    return [(file.stem if stems.count(file.stem) == 1 else file.name, file) for file in files]
+def load_parser(workdir: pathlib.Path, faces: str, **options: Any) -> FaceParser:
+    """The workdir's parser, with a detector where `faces` is "detect"."""
+    return FaceParser.load(workdir, detector=CenterFace() if faces == "detect" else None, **options)
+
+
+def demo(workdir: pathlib.Path, port: int, faces: str = "whole", **options: Any) -> None:
+    """Serves a page on this machine where pictures can be parsed, until it is stopped."""
+    from dmlcsr_jax.inference.demo import serve  # Gradio is an extra, and takes seconds to load
+
+    serve(load_parser(workdir, faces, batch_size=1, **options), port)
+
+
+def export(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    output: pathlib.Path,
+    formats: Sequence[str],
+    weights: str | None = None,
+) -> None:
+    """Writes the best checkpoint as `model.FORMAT`, with `model.FORMAT.md` and `.json` that say what it is."""
+    check_formats(formats)
+    scores = model_card.read_scores(workdir)
+    checkpoint = checkpoints.find_checkpoint(workdir)
+    variables, card = checkpoints.load(checkpoint, weights)
+    origin = {"run": workdir.absolute().name, "step": checkpoint.name}
+    console.print(f"exporting {checkpoint}, and comparing what comes out with it on drawn faces")
+    files = {}
+    for name, (data, parity) in export_network(variables, card, formats).items():
+        file = f"model.{name}"
+        about = model_card.describe(file, card, parity, config, scores, origin)
+        files |= {file: data, f"{file}.md": model_card.render(about), f"{file}.json": json.dumps(about, indent=2)}
+        console.print(f"{file}: {len(data) / 1e6:.1f} MB; {parity}")
+    write_files(output, files)
+    console.print(f"written: {', '.join(files)} in {output}")
 
 
 def example_pictures(config: ConfigDict) -> list[tuple[str, np.ndarray]]:
     """The first pictures of the evaluation split, with their names."""
     source = ready_dataset(config).source(config.evaluation.split)
-    examples = [source[index] for index in range(min(NUM_EXAMPLES, len(source)))]
-    return [(example["name"], decode_image(example["image"], example["name"])) for example in examples]
+    return [_example(source[index])[:2] for index in range(min(NUM_EXAMPLES, len(source)))]
 
 
-def write_face(path: pathlib.Path, face: ParsedFace, spec: datasets.FaceSpec) -> None:
-    """Writes `path`.png, the label map, and `path`_overlay.jpg."""
-    visualize.save_indexed_png(path.with_name(f"{path.name}.png"), face.labels, spec)
-    write_picture(path.with_name(f"{path.name}_overlay.jpg"), face.overlay())
-
-
-def write_picture(path: pathlib.Path, image: np.ndarray) -> None:
-    """Writes an [H, W, 3] uint8 RGB picture in the format of its suffix."""
-    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-        raise UserError(f"{path} cannot be written; is the disk full?")
+def _example(encoded: Mapping[str, Any]) -> tuple[str, np.ndarray, np.ndarray]:
+    """Name, picture and label map of one entry of a source."""
+    name = encoded["name"]
+    return name, decode_image(encoded["image"], name), decode_label(encoded["label"], name)

@@ -11,9 +11,9 @@ console = Console()
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps warnings of libraries (TFDS about TensorFlow, Orbax about its modes) from the screen."""
+    """Keeps what libraries log (TFDS about TensorFlow, Orbax about its modes) from the screen; they still raise."""
     before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(logging.FATAL)
     try:
         yield
     finally:

@@ -46,7 +46,7 @@ def test_takes_a_step(name):
 @pytest.mark.parametrize("name", RECIPES)
 def test_debug_variant_is_small_and_has_the_same_fields(name):
     config, small = get_config(name), get_config(name, "debug")
-    assert small.training.epochs <= 2 and small.input.height <= 64
+    assert small.training.epochs <= 3 and small.input.height <= 64
     for section, fields in get_config("default.py").items():
         assert type(config[section]) is type(fields)
         if hasattr(fields, "keys"):

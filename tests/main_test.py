@@ -65,6 +65,7 @@ def test_bad_inputs_end_in_one_line(tmp_path):
     blocked.write_text("")
     assert "--workdir" in fails(config, data, f"--workdir={blocked / 'run'}")
     assert "no such workdir" in fails(config, data, f"--workdir={tmp_path / 'none'}", "--mode=evaluate")
+    assert "0.75" in fails(config, f"--workdir={tmp_path / 'none'}", "--mode=predict", "--scales=big", blocked)
     missing = fails(
         "--config=configs/folder.py", data, f"--workdir={tmp_path / 'run'}", "--config.dataset.path=/nowhere"
     )
@@ -87,7 +88,7 @@ def killed_run(tmp_path_factory):
     )
     with subprocess.Popen(command(*arguments), cwd=ROOT, env=ONE_DEVICE, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 500
-        while not checkpoints.exist(workdir) and process.poll() is None and time.monotonic() < deadline:
+        while not checkpoints.step_folders(workdir) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         assert process.poll() is None, "it ended before it could be killed"
         process.send_signal(signal.SIGKILL)
@@ -115,10 +116,11 @@ def test_another_configuration_is_refused(killed_run):
 
 def test_evaluate_needs_no_config(killed_run):
     _, workdir, _ = killed_run
-    output = run(f"--workdir={workdir}", "--mode=evaluate", "--config.evaluation.split=test")
+    output = run(f"--workdir={workdir}", "--mode=evaluate", "--flip", "--config.evaluation.split=test")
     result = json.loads((workdir / "evaluation.json").read_text())
     assert "mean F1" in output and set(result) >= {"f1", "merged_f1", "mean_f1", "miou", "pixel_accuracy"}
     assert len(result["f1"]) == 18 or len(result["f1"]) == 19
+    assert "flip-averaged" in output and "<h2>Worst 8</h2>" in (workdir / "evaluation.html").read_text()
 
 
 def test_predict_writes_maps_at_each_pictures_size(killed_run, tmp_path):
@@ -132,6 +134,18 @@ def test_predict_writes_maps_at_each_pictures_size(killed_run, tmp_path):
         with Image.open(output / f"{name}.png") as labels:
             assert labels.mode == "P" and labels.size == size[::-1] and np.asarray(labels).max() < 19
         assert cv2.imread(str(output / f"{name}_overlay.jpg")).shape[:2] == size
+    workdir.joinpath("config.json").rename(tmp_path / "config.json")  # named pictures need none
+    run(f"--workdir={workdir}", "--mode=predict", f"--output={output}", "--write=json", tmp_path / "*.jpg")
+    (tmp_path / "config.json").rename(workdir / "config.json")
+    assert len(json.loads((output / "predictions.json").read_text())["pictures"]) == 2
     (tmp_path / "broken.jpg").write_text("no picture")
     line = fails(f"--workdir={workdir}", "--mode=predict", f"--output={output}", tmp_path / "broken.jpg")
     assert "broken.jpg" in line
+
+
+def test_export_needs_no_config(killed_run, tmp_path):
+    _, workdir, _ = killed_run
+    assert "tflite" in fails(f"--workdir={workdir}", "--mode=export", "--formats=tflite")
+    run(f"--workdir={workdir}", "--mode=export", "--formats=stablehlo", f"--output={tmp_path / 'out'}")
+    names = {"model.stablehlo", "model.stablehlo.md", "model.stablehlo.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names

@@ -2,32 +2,71 @@
 
 import io
 import os
+import warnings
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dmlcsr_jax.errors import UserError
 
 # OpenCV would print its own complaint about a broken file beside ours.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+MAX_PIXELS = 178_000_000  # Pillow itself refuses a little more
+# From half of that on Pillow warns; the refusal is enough.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _GREY_OF_8_BITS = b"\x08\x00"  # bit depth and colour type in the header of a PNG file
 # Unfiltered, a map of few classes is both a smaller file and decoded in half the time.
 _LABEL_PNG = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_PNG_COMPRESSION, 6]
 
 
-def decode_image(data: bytes, name: str | os.PathLike = "the picture") -> np.ndarray:
-    """[H, W, 3] uint8 RGB of an encoded picture, turned as its EXIF orientation says.
+def decode_image(data: bytes, name: str | os.PathLike = "the picture", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """[H, W, 3] uint8 RGB of an encoded picture, as a viewer shows it.
+
+    It is turned as its EXIF orientation says; 16 bits are brought to 8, grey, palette and CMYK to RGB, what is
+    transparent lies on white, and of several frames the first is taken.
 
     Args:
-      data: a file's bytes, in any format that OpenCV reads.
-      name: what to call it in the UserError raised where it cannot be decoded.
+      data: a file's bytes, in any format that Pillow knows.
+      name: what to call it in the UserError raised where it cannot be decoded whole, or is too large.
+      max_pixels: how large it may be, told before it is decoded.
     """
-    image = _decoded(data, cv2.IMREAD_COLOR)
-    if image is None:
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.width * picture.height > max_pixels:
+                raise Image.DecompressionBombError
+            if _needs_pillow(picture):
+                return rgb_array(picture)
+            if picture.format == "PNG":
+                picture.verify()  # OpenCV's reader would print its own line about a broken one
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{name} has more than {max_pixels // 10**6} megapixels; make it smaller") from error
+    except (OSError, SyntaxError, ValueError, cv2.error):
+        image = None
+    if image is None or image.dtype != np.uint8:
         raise UserError(f"{name} cannot be decoded as a picture; replace it by a whole JPEG or PNG file")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    return image
+
+
+def rgb_array(picture: Image.Image) -> np.ndarray:
+    """[H, W, 3] uint8 RGB of a Pillow picture; see `decode_image`. ValueError where its pixels are of floats."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode == "F":
+        raise ValueError("pixels of mode F have no range that is known; convert the picture to RGB")
+    if picture.mode.startswith("I"):  # 16 bits of grey
+        grey = np.clip((np.asarray(picture, np.int64) + 128) // 257, 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return np.array(picture.convert("RGB"))
+
+
+def _needs_pillow(picture: Image.Image) -> bool:
+    """Whether OpenCV, which takes less memory, would show something else."""
+    return picture.has_transparency_data or picture.mode not in ("RGB", "L") or getattr(picture, "is_animated", False)
 
 
 def decode_grey(data: bytes, name: str | os.PathLike) -> np.ndarray:

@@ -51,6 +51,7 @@ class FaceSpec:
       palette: one RGB colour (0..255) a class; made up where not given.
       score_groups: name of a merged score -> the names it pools into one (Helen's "overall" pools
         groups, which may therefore be named as members too).
+      headline: the score that decides which of two networks is better: "mean_f1" or the name of a merged score.
       ignore_id: the label value that is never counted.
       terms: the data's licence terms, for model cards.
     """
@@ -60,6 +61,7 @@ class FaceSpec:
     flip_pairs: tuple[tuple[str, str], ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     score_groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    headline: str = "mean_f1"
     ignore_id: int = IGNORE_ID
     terms: str = ""
 

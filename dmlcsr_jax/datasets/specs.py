@@ -59,7 +59,7 @@ LAPA = FaceSpec(
 )
 
 # LaPa's classes. Le et al., ECCV 2012; labels of Smith et al., CVPR 2013.
-HELEN = dataclasses.replace(LAPA, name="helen", terms="Helen: research purposes only.")
+HELEN = dataclasses.replace(LAPA, name="helen", headline="overall", terms="Helen: research purposes only.")
 
 SYNTHETIC = dataclasses.replace(CELEBAMASK_HQ, name="synthetic", terms="drawn by code, no restrictions")
 

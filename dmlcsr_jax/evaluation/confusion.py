@@ -1,6 +1,6 @@
 """From label maps to scores, by one confusion matrix over a whole split."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -110,3 +110,8 @@ def _mean(values: np.ndarray) -> float | None:
 
 def _number(value: np.ndarray) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+def headline(result: Mapping[str, Any], spec: FaceSpec) -> float:
+    """The score of `scores` that `spec.headline` names, 0 where it has nothing to divide by."""
+    return (result["merged_f1"] | result)[spec.headline] or 0.0

@@ -5,7 +5,8 @@ inverse warp to the size of the label, ignored pixels left out, one confusion ma
 `protocols.py`.
 """
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ from dmlcsr_jax.training.logs import progress_bar
 from dmlcsr_jax.training.steps import local_rows, shard
 
 Predict = Callable[[Any, Any], jax.Array]
+Observe = Callable[[int, np.ndarray, np.ndarray], None]
 
 
 def predictions(
@@ -59,28 +61,35 @@ def evaluate(
     size: tuple[int, int],
     batch_size: int,
     original_size: bool = True,
+    observe: Observe | None = None,
 ) -> dict[str, Any]:
     """The scores (see `confusion.scores`) of a source, over all hosts.
 
     Arguments as `predictions`; `spec` has the classes, and `original_size` is explained at `Protocol`.
+
+    `observe` is called with each of this host's examples in turn: its index, the prediction at the network's size, and
+    the confusion matrix of this picture alone.
     """
 
-    def count(found: tuple[int, np.ndarray]) -> np.ndarray:
+    def count(found: tuple[int, np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
         index, prediction = found
         label = decode_label(source[index]["label"])
+        parsed = prediction
         if original_size:
             prediction = restore_labels(prediction, label.shape[1], label.shape[0])
         else:
             label = fit_labels(label, size)
-        return confusion_matrix(label, prediction, spec.num_classes, spec.ignore_id)
+        return index, parsed, confusion_matrix(label, prediction, spec.num_classes, spec.ignore_id)
 
     confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
     found = predictions(predict, variables, source, size=size, batch_size=batch_size)
     total = -(-len(source) // jax.process_count())
     with progress_bar("evaluating", transient=True) as progress:
         task = progress.add_task("", total=total, text="")
-        for counted in parallel_map(count, found):
+        for index, prediction, counted in parallel_map(count, found):
             confusion += counted
+            if observe:
+                observe(index, prediction, counted)
             progress.advance(task)
     return scores(_sum_over_hosts(confusion), spec)
 
@@ -94,24 +103,30 @@ def _sum_over_hosts(confusion: np.ndarray) -> np.ndarray:
     return (high << 31) + low
 
 
-def score_table(result: dict[str, Any], title: str) -> Table:
-    """Scores as the papers print them: F1 in percent by class, then the merged classes and the means."""
+def score_table(results: Mapping[str, dict[str, Any]], title: str) -> Table:
+    """Scores as the papers print them: F1 in percent by class, then the merged classes and the means.
+
+    Args:
+      results: what stands above a column ("student", "teacher") -> its scores.
+      title: of the table.
+    """
     table = Table(title=title)
-    table.add_column("class")
-    table.add_column("F1 %", justify="right")
+    table.add_column("F1 %")
+    for name in results:
+        table.add_column(name, justify="right")
 
-    def row(name: str, value: float | None, **style: Any) -> None:
-        table.add_row(name, "–" if value is None else f"{100 * value:.2f}", **style)
+    def row(name: str, *path: str, **style: Any) -> None:
+        values = [functools.reduce(lambda scores, key: scores[key], path, result) for result in results.values()]
+        table.add_row(name, *("–" if value is None else f"{100 * value:.2f}" for value in values), **style)
 
-    for name, value in result["f1"].items():
-        row(name, value)
-    table.add_section()
-    for name, value in result["merged_f1"].items():
-        row(name, value)
-    if result["merged_f1"]:
-        table.add_section()
-    row("mean F1 (foreground)", result["mean_f1"], style="bold")
-    row("mean IoU (all)", result["miou"])
-    row("pixel accuracy", result["pixel_accuracy"])
-    row("mean accuracy", result["mean_accuracy"])
+    first = next(iter(results.values()))
+    for group in ("f1", "merged_f1"):
+        for name in first[group]:
+            row(name, group, name)
+        if first[group]:
+            table.add_section()
+    row("mean F1 (foreground)", "mean_f1", style="bold")
+    row("mean IoU (all)", "miou")
+    row("pixel accuracy", "pixel_accuracy")
+    row("mean accuracy", "mean_accuracy")
     return table

@@ -14,20 +14,20 @@ from matplotlib import pyplot as plt
 def plot_curves(workdir: pathlib.Path) -> pathlib.Path:
     """Draws the losses, the scores and the learning rate of `metrics.jsonl` into `curves.png`; returns its path."""
     lines = read_metrics(workdir / "metrics.jsonl")
+    names = sorted({name for line in lines for name in line} - {"step"})
     groups = {
-        "weighted loss": ("train/total",),
-        "loss terms": tuple(sorted({n for line in lines for n in line if n.startswith("train/")} - _NOT_TERMS)),
-        "F1": ("val/mean_f1", "val/miou"),
-        "learning rate": ("train/learning_rate",),
+        "weighted loss": ["train/total"],
+        "loss terms": [name for name in names if name.startswith("train/") and name not in _NOT_TERMS],
+        "scores": [name for name in names if name.endswith(("/mean_f1", "/miou"))],
+        "learning rate": ["train/learning_rate"],
     }
     figure, axes = plt.subplots(1, len(groups), figsize=(5 * len(groups), 3.6), layout="constrained")
     for axis, (title, names) in zip(axes, groups.items(), strict=True):
         for name in names:
             points = [(line["step"], line[name]) for line in lines if name in line]
             if points:
-                axis.plot(
-                    *zip(*points, strict=True), label=name.partition("/")[2], marker="." if len(points) < 30 else ""
-                )
+                marker = "." if len(points) < 30 else ""
+                axis.plot(*zip(*points, strict=True), label=name.removeprefix("train/"), marker=marker)
         axis.set(title=title, xlabel="step")
         axis.grid(alpha=0.3)
         if axis.lines:

@@ -1,55 +1,24 @@
 """Pictures in, face parts out."""
 
-import dataclasses
 import os
-import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlcsr_jax.datasets.images import decode_image
-from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.inference import visualize
-from dmlcsr_jax.pipeline.geometry import restore_labels
-from dmlcsr_jax.pipeline.transforms import fit_image
+from dmlcsr_jax.inference.detector import Detection, Detector, face_matrix, take_crop, whole_matrix
+from dmlcsr_jax.inference.face import FaceCrop, ParsedFace
+from dmlcsr_jax.inference.pictures import Picture, as_array, is_one
 from dmlcsr_jax.training import checkpoints
 from dmlcsr_jax.training.state import create_model
-from dmlcsr_jax.training.steps import parse_labels
+from dmlcsr_jax.training.steps import parse_labels, parse_logits
 
-Picture = str | os.PathLike | np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class ParsedFace:
-    """The parts of one picture.
-
-    Attributes:
-      image: [H, W, 3] uint8 RGB, the picture itself.
-      labels: [H, W] uint8 class numbers at the picture's own size.
-      spec: the classes.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
-    spec: FaceSpec
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The name of each class number."""
-        return self.spec.class_names
-
-    def mask(self, *names: str) -> np.ndarray:
-        """[H, W] bool: where any of the named parts is; ValueError names the parts there are."""
-        return np.isin(self.labels, [self.spec.class_id(name) for name in names])
-
-    def overlay(self, opacity: float = 0.55, legend: bool = True) -> np.ndarray:
-        """[H, W, 3] uint8 RGB: the parts in colour over the picture, and a legend of those present."""
-        mixed = visualize.overlay(self.image, self.labels, self.spec, opacity)
-        return visualize.draw_legend(mixed, self.labels, self.spec) if legend else mixed
+Boxes = Sequence[Sequence[float]]  # (left, top, right, bottom) of each face, in pixels
 
 
 class FaceParser:
@@ -59,68 +28,161 @@ class FaceParser:
     (face,) = parser("photo.jpg")
     face.mask("hair")
 
-    The whole picture is taken to be the face, as in the data sets; it is scaled into the network's input with
-    its aspect kept, and the class numbers are brought back to its own size. Batches have one fixed shape, so
-    the network is compiled once.
+    Without a detector or boxes the whole picture is taken to be the face, as in the data sets; it is scaled into the
+    network's input with its aspect kept, and the class numbers are brought back to its own size. With them each face
+    is parsed in a crop of its own, turned upright where the detector gives points. The network is compiled twice at
+    most, for one picture and for `batch_size` of them, whatever the pictures' sizes. The same pictures give the same
+    labels every time.
 
     Args:
       variables: `params` and `batch_stats`; the edge heads' may be absent.
       card: classes, network and input convention.
       batch_size: pictures that go through the network at once.
+      detector: what finds faces in pictures, such as `CenterFace()`.
+      flip: averages the logits with those of the mirrored picture; twice the work.
+      scales: averages the logits at these sizes of the input, such as (0.75, 1, 1.25).
     """
 
-    def __init__(self, variables: dict[str, Any], card: checkpoints.Card, batch_size: int = 4):
+    def __init__(
+        self,
+        variables: dict[str, Any],
+        card: checkpoints.Card,
+        batch_size: int = 4,
+        detector: Detector | None = None,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
+    ):
+        check_scales(scales)
         self.spec = card.spec
         self.card = card
         self._variables = variables
-        self._batch_size = batch_size
+        self.batch_size = batch_size
+        self._detector = detector
         model = create_model(card.spec.num_classes, ConfigDict(card.model))
-        self._parse = jax.jit(lambda variables, images: parse_labels(model, card.convention, variables, images))
+        averaging = {"flip_table": card.spec.flip_table() if flip else None, "scales": tuple(scales)}
+
+        def probabilities(variables, images):
+            logits = parse_logits(model, card.convention, variables, images, **averaging)
+            return jax.nn.softmax(logits.astype(jnp.float32))
+
+        self._probabilities = jax.jit(probabilities)
+        self._labels = jax.jit(lambda *arguments: parse_labels(model, card.convention, *arguments, **averaging))
 
     @classmethod
-    def load(cls, path: str | os.PathLike, batch_size: int = 4) -> "FaceParser":
+    def load(cls, path: str | os.PathLike, weights: str | None = None, **options: Any) -> "FaceParser":
         """A parser from a workdir (its best checkpoint) or from the folder of one checkpoint.
+
+        Args:
+          path: the folder.
+          weights: the "student"'s or the "teacher"'s; None takes the teacher's where there is one.
+          **options: `batch_size`, `detector`, `flip` and `scales`.
 
         Raises:
           UserError: there is no checkpoint, or it cannot be read.
         """
-        return cls(*checkpoints.load(path), batch_size=batch_size)
+        return cls(*checkpoints.load(path, weights), **options)
 
-    def __call__(self, images: Picture | Sequence[Picture]) -> list[ParsedFace]:
+    def __call__(
+        self, images: Picture | Sequence[Picture], boxes: Boxes | Sequence[Boxes] | None = None
+    ) -> list[ParsedFace]:
         """Parses one picture or several of any sizes.
 
         Args:
-          images: a path, an [H, W, 3] uint8 RGB array, a [B, H, W, 3] array, or a list of paths and arrays.
+          images: a path, an [H, W, 3] uint8 RGB array, a Pillow picture, a [B, H, W, 3] array, or a list of them.
+          boxes: the faces' (left, top, right, bottom) in pixels, from chin to forehead, instead of a detector's: [N, 4]
+            for one picture, a list of such for several.
 
         Returns:
-          One `ParsedFace` a picture, in order.
+          A list of one `ParsedFace` a picture, in order. Where several faces are in a picture, its labels show them
+          all, larger ones over smaller ones.
 
         Raises:
-          UserError: a picture cannot be read.
+          UserError: a picture cannot be read, or boxes make no sense.
         """
-        single = isinstance(images, str | os.PathLike) or (isinstance(images, np.ndarray) and images.ndim == 3)
-        pictures = [_as_array(image) for image in ([images] if single else images)]
+        single = is_one(images)
+        pictures = [as_array(image) for image in ([images] if single else images)]
+        given = _check_boxes([boxes] if single else boxes, len(pictures)) if boxes is not None else None
+        places = [self._places(picture, given[i] if given else None) for i, picture in enumerate(pictures)]
+        shown = ((picture, matrix) for picture, here in zip(pictures, places, strict=True) for _, matrix in here)
+        found = self._run(self._labels, shown, sum(map(len, places)))
         faces = []
-        for start in range(0, len(pictures), self._batch_size):
-            chunk = pictures[start : start + self._batch_size]
-            batch = np.zeros((self._batch_size, *self.card.size, 3), np.uint8)
-            for row, picture in enumerate(chunk):
-                batch[row] = fit_image(picture, self.card.size)
-            found = np.asarray(self._parse(self._variables, batch))[: len(chunk)]
-            for picture, labels in zip(chunk, found, strict=True):
-                restored = restore_labels(labels, picture.shape[1], picture.shape[0])
-                faces.append(ParsedFace(picture, restored, self.spec))
+        for picture, here in zip(pictures, places, strict=True):
+            crops = tuple(FaceCrop(face, matrix, next(found)) for face, matrix in here)
+            faces.append(self._assemble(picture, crops))
         return faces
 
+    def _places(self, picture: np.ndarray, boxes: Boxes | None) -> list[tuple[Detection | None, np.ndarray]]:
+        """The faces of a picture and the matrices of their crops, the largest face last."""
+        size = self.card.size
+        if boxes is None and self._detector is None:
+            return [(None, whole_matrix(picture.shape[1], picture.shape[0], size))]
+        faces = [Detection(tuple(map(float, box))) for box in boxes] if boxes is not None else self._detector(picture)
+        faces = [(face, face_matrix(face, size)) for face in faces]
+        return sorted(faces, key=lambda pair: -abs(np.linalg.det(pair[1][:, :2])))
 
-def _as_array(picture: Picture) -> np.ndarray:
-    if isinstance(picture, np.ndarray):
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            raise UserError(f"a picture must be [H, W, 3] uint8 RGB, not {picture.shape} {picture.dtype}")
-        return picture
-    path = pathlib.Path(picture)
+    def _run(self, function: Callable, shown: Iterable[tuple[np.ndarray, np.ndarray]], count: int):
+        """Yields what the network says of each (picture, matrix); the shapes it sees are of two kinds at most."""
+        batch_size = 1 if count == 1 else self.batch_size
+        shown = iter(shown)
+        for start in range(0, count, batch_size):
+            filled = min(batch_size, count - start)
+            batch = np.zeros((batch_size, *self.card.size, 3), np.uint8)
+            for row in range(filled):
+                batch[row] = take_crop(*next(shown), self.card.size)
+            yield from np.asarray(function(self._variables, batch))[:filled]
+
+    def _assemble(self, picture: np.ndarray, crops: tuple[FaceCrop, ...]) -> ParsedFace:
+        """Lays the crops' labels back onto the picture."""
+        size = picture.shape[1], picture.shape[0]
+        if len(crops) == 1:
+            labels = _lay_back(crops[0].labels, crops[0].matrix, size)
+        else:
+            labels = np.zeros(picture.shape[:2], np.uint8)
+            for crop in crops:
+                restored = _lay_back(crop.labels, crop.matrix, size)
+                np.copyto(labels, restored, where=restored != 0)
+        return ParsedFace(picture, labels, self.spec, crops, lambda: self._picture_probabilities(picture, crops))
+
+    def _picture_probabilities(self, picture: np.ndarray, crops: tuple[FaceCrop, ...]) -> np.ndarray:
+        """[H, W, C] float32; where crops overlap, the one whose label is shown has its say."""
+        size = picture.shape[1], picture.shape[0]
+        result = np.zeros((*picture.shape[:2], self.spec.num_classes), np.float32)
+        result[..., 0] = 1
+        labels = np.zeros(picture.shape[:2], np.uint8)
+        values = self._run(self._probabilities, ((picture, crop.matrix) for crop in crops), len(crops))
+        for crop, probabilities in zip(crops, values, strict=True):
+            restored = _lay_back(crop.labels, crop.matrix, size)
+            covered = _lay_back(np.ones(self.card.size, np.uint8), crop.matrix, size) > 0
+            here = covered & ((restored != 0) | (labels == 0))
+            labels[here] = restored[here]
+            for number in range(self.spec.num_classes):
+                plane = np.ascontiguousarray(probabilities[..., number])
+                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+                warped = cv2.warpAffine(plane, crop.matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+                np.copyto(result[..., number], warped, where=here)
+        return result
+
+
+def check_scales(scales: Sequence[float]) -> None:
+    """Raises UserError unless every scale is from 0.25 to 4 and there is one."""
+    if not scales or not all(0.25 <= scale <= 4 for scale in scales):
+        raise UserError(f"scales are {', '.join(map(str, scales))}; give numbers from 0.25 to 4, such as 0.75,1,1.25")
+
+
+def _lay_back(values: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """[h, w] uint8 of a crop on a picture of `size` (width, height), nearest neighbour, 0 outside.
+
+    Of the whole picture it is `restore_labels`, to the last pixel.
+    """
+    return cv2.warpAffine(values, matrix, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+
+
+def _check_boxes(boxes: Any, count: int) -> list[np.ndarray]:
+    """A [N, 4] array of boxes for each picture."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); name a picture file") from error
-    return decode_image(data, path)
+        arrays = [np.asarray(each, np.float64).reshape(-1, 4) for each in boxes]
+    except (TypeError, ValueError) as error:
+        raise UserError("boxes must be rows of (left, top, right, bottom), one list of rows a picture") from error
+    if len(arrays) != count:
+        raise UserError(f"boxes are given for {len(arrays)} pictures, not for {count}; give a list for each")
+    return arrays

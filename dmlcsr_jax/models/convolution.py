@@ -13,6 +13,7 @@ computes them in other ways; `python -m benchmarks.convolution` shows what each 
 Every other case, dtype and platform gets `jax.lax.conv_general_dilated` as it is.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -117,11 +118,15 @@ def _cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
 
 
 def _cpu_gradients(geometry: Geometry, x: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
-    if not (kernel.shape[:2] == (3, 3) and geometry[2] == 1):
+    strides, dilation, groups = geometry
+    if kernel.shape[:2] == (1, 1) and groups == 1:
+        return _product_gradients(x, kernel, gradient, strides)
+    if not (kernel.shape[:2] == (3, 3) and groups == 1):
         return jax.vjp(partial(_cpu, geometry=geometry), x, kernel)[1](gradient)
-    strides, dilation, _ = geometry
-    if strides == 1:  # the input gradient of a convolution is one with the kernel turned round
-        x_gradient = _cpu(gradient, kernel[::-1, ::-1].swapaxes(2, 3), geometry)
+    if _suits_winograd(x, kernel, geometry) and min(kernel.shape[2:]) >= 64:
+        x_gradient = _winograd(gradient, kernel, dilation, transposed=True)
+    elif strides == 1:  # the input gradient of a convolution is one with the kernel turned round
+        x_gradient = _direct(gradient, kernel[::-1, ::-1].swapaxes(2, 3), geometry)
     else:
         (x_gradient,) = jax.vjp(lambda x: _direct(x, kernel, geometry), x)[1](gradient)
     if _suits_winograd(x, kernel, geometry) and kernel.shape[2] * kernel.shape[3] >= 512:
@@ -134,6 +139,15 @@ def _cpu_gradients(geometry: Geometry, x: Array, kernel: Array, gradient: Array)
     return x_gradient, kernel_gradient
 
 
+def _product_gradients(x: Array, kernel: Array, gradient: Array, strides: int) -> tuple[Array, Array]:
+    """Of a 1x1 convolution: products in the order that needs no transposed copy of a picture."""
+    kernel_gradient = lax.dot_general(x[:, ::strides, ::strides], gradient, (((0, 1, 2), (0, 1, 2)), ((), ())))
+    x_gradient = lax.dot_general(gradient, kernel[0, 0], (((3,), (1,)), ((), ())))
+    if strides > 1:
+        (x_gradient,) = jax.vjp(lambda x: x[:, ::strides, ::strides], x)[1](x_gradient)
+    return x_gradient, kernel_gradient[None, None]
+
+
 def _taps(x: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> list[Array]:
     """What each tap of the kernel, row by row, meets: [B, ceil(H / strides), ceil(W / strides), I] each."""
     strides, dilation, _ = geometry
@@ -144,18 +158,29 @@ def _taps(x: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> list[A
 
 
 def _suits_winograd(x: Array, kernel: Array, geometry: Geometry) -> bool:
-    """Whether F(4x4, 3x3) applies, and the pixels outweigh the transform of the kernel."""
+    """Whether F(4x4, 3x3) applies, and the pixels outweigh the transform of the kernel.
+
+    A batch whose size is a symbol (`jax.export`) counts as one picture.
+    """
     strides, _, groups = geometry
-    return kernel.shape[:2] == (3, 3) and strides == groups == 1 and x.shape[0] * x.shape[1] * x.shape[2] >= 512
+    pixels = math.prod(length for length in x.shape[:3] if isinstance(length, int))
+    return kernel.shape[:2] == (3, 3) and strides == groups == 1 and pixels >= 512
 
 
-@partial(jax.jit, static_argnames="dilation")
-def _winograd(x: Array, kernel: Array, dilation: int) -> Array:
-    """3x3 convolution, stride 1, by F(4x4, 3x3): 36 products of matrices [B H W / 16, I] and [I, O]."""
+@partial(jax.jit, static_argnames=("dilation", "transposed"))
+def _winograd(x: Array, kernel: Array, dilation: int, transposed: bool = False) -> Array:
+    """3x3 convolution, stride 1, by F(4x4, 3x3): 36 products of matrices [B H W / 16, I] and [I, O].
+
+    `transposed` computes the gradient by the input from that by the output: the same with the kernel turned round.
+    """
     if dilation > 1:
-        return _gather(_winograd(_scatter(x, dilation), kernel, 1), dilation, x.shape)
-    kernel = jnp.tensordot(KERNEL_2D, kernel, 2)  # [6, 6, I, O]
-    y = jnp.einsum("jibhwc,jico->jibhwo", _input_tiles(x), kernel)
+        return _gather(_winograd(_scatter(x, dilation), kernel, 1, transposed), dilation, x.shape)
+    if transposed:
+        kernel = jnp.tensordot(_after(x, KERNEL_2D[:, :, ::-1, ::-1]), kernel, 2)  # [6, 6, I, O]
+        y = jnp.einsum("jibhwo,jico->jibhwc", _input_tiles(x), kernel)
+    else:
+        kernel = jnp.tensordot(_after(x, KERNEL_2D), kernel, 2)
+        y = jnp.einsum("jibhwc,jico->jibhwo", _input_tiles(x), kernel)
     _, _, batch, high, wide, channels = y.shape
     y = _combine(OUTPUT, list(y), axis=4).reshape(6, batch, high, wide * TILE, channels)
     y = _combine(OUTPUT, list(y), axis=2).reshape(batch, high * TILE, wide * TILE, channels)
@@ -173,6 +198,11 @@ def _winograd_kernel_gradient(x: Array, gradient: Array, dilation: int) -> Array
     x, gradient = (tiles.reshape(6, 6, -1, tiles.shape[-1]) for tiles in (_input_tiles(x), gradient))
     kernel = jnp.einsum("jinc,jino->jico", x, gradient)
     return jnp.tensordot(KERNEL_2D, kernel, ((0, 1), (0, 1)))
+
+
+def _after(x: Array, constant: np.ndarray) -> Array:
+    """The constant, but not before x is there: else XLA transforms all kernels at the start and holds them all."""
+    return constant + 0 * x[(0,) * x.ndim]
 
 
 def _input_tiles(x: Array) -> Array:

@@ -172,6 +172,29 @@ def _activate(x, activation):
     return jax.nn.relu(x) if activation == "relu" else x
 
 
+@jax.custom_vjp
+def add_relu(x: jax.Array, y: jax.Array) -> jax.Array:
+    """max(x + y, 0) of equal shapes and dtypes; NaN stays NaN. For its gradient only the result is kept.
+
+    A selection, not a maximum, after which XLA on the CPU would sum all earlier blocks again in every block.
+    """
+    total = x + y
+    return jnp.where(total <= 0, 0, total)
+
+
+def _add_relu_forward(x, y):
+    result = add_relu(x, y)
+    return result, result
+
+
+def _add_relu_backward(result, gradient):
+    gradient = jnp.where(result <= 0, 0, gradient)
+    return gradient, gradient
+
+
+add_relu.defvjp(_add_relu_forward, _add_relu_backward)
+
+
 @dataclasses.dataclass(frozen=True)
 class LayerFactory:
     """Makes layers with the settings that a whole network shares.

@@ -8,7 +8,7 @@ workers and hosts gives the same global batches.
 import functools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -77,15 +77,38 @@ def train_batches(
         raise UserError(f"config.training.batch_size is {batch_size}; it must be a multiple of the {hosts} hosts")
     steps = steps_per_epoch(len(source), batch_size)
     order = _TrainingOrder(len(source), seed, batch_size, steps, start_step, host, hosts)
-    load = functools.partial(
-        _load_varied,
-        source=source,
-        size=size,
-        augmentation=augmentation or transforms.Augmentation(),
-        flip_table=spec.flip_table(),
-        seed=seed,
-    )
+    load = _varied_loader(source, spec, size, augmentation, seed)
     batches = batching.in_batches(order, load, size=size, batch_size=batch_size // hosts, num_workers=num_workers)
+    return batching.iterate(batches.map(_without_indices))
+
+
+def one_pass_batches(
+    source: Examples,
+    spec: FaceSpec,
+    *,
+    size: tuple[int, int],
+    batch_size: int,
+    augmentation: transforms.Augmentation | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+    num_workers: int = 0,
+    process_index: int | None = None,
+    process_count: int | None = None,
+) -> Iterator[Batch]:
+    """This host's part of one pass over the training examples, each once, in the order and variation of `epoch`.
+
+    The last global batch is filled up with black pictures (mask False, labels 255), so that all have one shape.
+    Arguments as `train_batches`; every number of hosts gives the same global batches.
+    """
+    host, hosts = _hosts(process_index, process_count)
+    share = batch_size // hosts
+    positions = np.full(math.ceil(len(source) / batch_size) * batch_size, -1)
+    positions[: len(source)] = np.arange(len(source))
+    order = _permutation(len(source), seed, epoch)
+    mine = positions.reshape(-1, hosts, share)[:, host].ravel()
+    places = [_Place(int(order[p]) if p >= 0 else -1, epoch, int(p)) for p in mine]
+    load = _varied_loader(source, spec, size, augmentation, seed)
+    batches = batching.in_batches(places, load, size=size, batch_size=share, num_workers=num_workers)
     return batching.iterate(batches.map(_without_indices))
 
 
@@ -159,7 +182,21 @@ def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(size)
 
 
+def _varied_loader(source, spec, size, augmentation, seed) -> Callable[[_Place], tuple[np.ndarray, np.ndarray, int]]:
+    augmentation = augmentation or transforms.Augmentation()
+    table = spec.flip_table()
+    return functools.partial(
+        _load_varied, source=source, size=size, augmentation=augmentation, flip_table=table, seed=seed
+    )
+
+
+def _filling(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((*size, 3), np.uint8), np.full(size, IGNORE_ID, np.uint8)
+
+
 def _load_varied(place: _Place, *, source, size, augmentation, flip_table, seed) -> tuple[np.ndarray, np.ndarray, int]:
+    if place.index < 0:
+        return *_filling(size), -1
     example = source[place.index]
     image, labels = transforms.decode_image(example["image"]), transforms.decode_label(example["label"])
     rng = np.random.default_rng((seed, place.epoch, place.position))
@@ -168,7 +205,7 @@ def _load_varied(place: _Place, *, source, size, augmentation, flip_table, seed)
 
 def _load_whole(index: int, *, source, size) -> tuple[np.ndarray, np.ndarray, int]:
     if index < 0:
-        return np.zeros((*size, 3), np.uint8), np.full(size, IGNORE_ID, np.uint8), index
+        return *_filling(size), index
     example = source[int(index)]
     image = transforms.fit_image(transforms.decode_image(example["image"]), size)
     return image, transforms.fit_labels(transforms.decode_label(example["label"]), size), index

@@ -1,72 +1,40 @@
 """Orbax checkpoints: the newest two and the best are kept, each with a card that says how to use it.
 
-A step folder holds three items: `variables` (parameters and batch statistics, all that inference reads),
-`optimizer` (what only training needs) and `card` (classes, network, input convention: JSON).
+A step folder holds these items: `variables` (the student's parameters and batch statistics), `teacher` (its own, once
+there is one), `optimizer` (what only training needs), `window` (the log's line that was begun: JSON) and `card`
+(classes, network, input convention: JSON). Inference reads `teacher` or `variables`, and `card`.
 """
 
-import dataclasses
+import contextlib
 import pathlib
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from dmlcsr_jax.console import console, quiet
-from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.hosts import is_first
+from dmlcsr_jax.training.card import Card
 from dmlcsr_jax.training.state import TrainState, create_model, init_variables
-from dmlcsr_jax.types import InputConvention
 
 SCORE = "score"
 UNSCORED = -1.0  # below every score: a checkpoint between evaluations is never the best
-
-
-@dataclasses.dataclass(frozen=True)
-class Card:
-    """What a reader of a checkpoint must know.
-
-    Attributes:
-      spec: the classes.
-      model: the fields of `config.model`.
-      size: (height, width) of the network's input.
-      convention: channel order, mean and deviation of the network's input.
-    """
-
-    spec: FaceSpec
-    model: dict[str, Any]
-    size: tuple[int, int]
-    convention: InputConvention
-
-    def to_json(self) -> dict[str, Any]:
-        """The card as plain JSON values."""
-        return {
-            "spec": dataclasses.asdict(self.spec),
-            "model": dict(self.model),
-            "size": list(self.size),
-            "convention": self.convention._asdict(),
-        }
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Card":
-        """The reverse of `to_json`."""
-        spec = dict(values["spec"])
-        spec["class_names"] = tuple(spec["class_names"])
-        spec["flip_pairs"] = tuple(map(tuple, spec["flip_pairs"]))
-        spec["palette"] = tuple(map(tuple, spec["palette"]))
-        spec["score_groups"] = {name: tuple(members) for name, members in spec["score_groups"].items()}
-        convention = values["convention"]
-        return cls(
-            FaceSpec(**spec),
-            dict(values["model"]),
-            tuple(values["size"]),
-            InputConvention(convention["channel_order"], tuple(convention["mean"]), tuple(convention["std"])),
-        )
+ITEMS = {"student": "variables", "teacher": "teacher"}
 
 
 def open_manager(directory: str | pathlib.Path) -> ocp.CheckpointManager:
-    """A manager that saves in the background and keeps the newest two checkpoints and the best."""
+    """A manager that saves in the background and keeps the newest two checkpoints and the best.
+
+    Checkpoints whose score cannot be read are set aside first: Orbax would stop at them.
+    """
 
     def score(metrics: dict[str, float]) -> float:
         return metrics[SCORE]
@@ -77,28 +45,75 @@ def open_manager(directory: str | pathlib.Path) -> ocp.CheckpointManager:
         preservation_policy=preservation_policy.AnyPreservationPolicy(keep),
         cleanup_tmp_directories=True,
     )
+    _set_aside([folder for folder in _step_folders(pathlib.Path(directory)) if read_score(folder) is None])
     return ocp.CheckpointManager(pathlib.Path(directory).absolute(), options=options)
 
 
-def save(manager: ocp.CheckpointManager, state: TrainState, card: Card, score: float = UNSCORED) -> None:
+def save(
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    card: Card,
+    window: dict[str, list[float]] | None = None,
+    score: float = UNSCORED,
+) -> None:
     """Starts to save a state; returns before it is on disk, and it counts only once it is whole.
 
     Args:
       manager: from `open_manager`.
       state: the state; the step's number is the checkpoint's.
       card: what readers must know.
+      window: from `Reporter.window`.
       score: what "best" is judged by.
     """
-    manager.save(
-        int(state.step),
-        args=ocp.args.Composite(
-            variables=ocp.args.StandardSave(state.variables),
-            optimizer=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
-            card=ocp.args.JsonSave(card.to_json()),
-        ),
-        metrics={SCORE: score},
-        force=True,
-    )
+    if jax.process_count() > 1:  # Orbax wants arrays that know of all hosts
+        state = jax.tree.map(ocp.utils.fully_replicated_host_local_array_to_global_array, state)
+    items = {
+        "variables": ocp.args.StandardSave(state.variables),
+        "optimizer": ocp.args.StandardSave(_optimizer_item(state)),
+        "window": ocp.args.JsonSave(window or {}),
+        "card": ocp.args.JsonSave(card.to_json()),
+    }
+    if state.teacher is not None:
+        items["teacher"] = ocp.args.StandardSave(state.teacher)
+    manager.save(int(state.step), args=ocp.args.Composite(**items), metrics={SCORE: score}, force=True)
+
+
+def _optimizer_item(state: TrainState) -> dict[str, Any]:
+    return {"step": state.step, "cycle": state.cycle, "opt_state": state.opt_state}
+
+
+@contextlib.contextmanager
+def writing(place: pathlib.Path) -> Iterator[None]:
+    """Turns what a full disk or a missing right makes of writing below `place` into one UserError.
+
+    The threads that write would each print their own story besides; they are not heard meanwhile.
+    """
+    hooks = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook = threading.excepthook = lambda *_: None
+    try:
+        with quiet():
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # Orbax, TensorStore and the system raise many kinds
+        reason = next((text for text in _WRITE_ERRORS if text.lower() in str(error).lower()), None)
+        if reason is None:
+            raise
+        raise UserError(
+            f"{place} cannot be written any more ({reason}); the checkpoints in it are whole: make room, and the same "
+            "command goes on from the last one"
+        ) from error
+    finally:
+        sys.unraisablehook, threading.excepthook = hooks
+
+
+_WRITE_ERRORS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "Read-only file system",
+    "Permission denied",
+)
 
 
 def save_variables(directory: str | pathlib.Path, variables: dict[str, Any], card: Card) -> None:
@@ -125,40 +140,80 @@ def _abstract(tree: Any) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
-def restore_latest(manager: ocp.CheckpointManager, state: TrainState) -> TrainState | None:
-    """The newest state that can be read, or None if there is no checkpoint.
+def restore_latest(
+    manager: ocp.CheckpointManager, state: TrainState
+) -> tuple[TrainState | None, dict[str, list[float]]]:
+    """The newest state that can be read and its window, or None and {} if there is no checkpoint.
 
-    A checkpoint that cannot be read (cut short by a full disk, say) is passed over with a warning.
+    A checkpoint that cannot be read (cut short by a full disk, say) is passed over with a warning, and set aside as
+    `STEP.broken` once an older one was read.
+
+    Args:
+      manager: from `open_manager`.
+      state: a first state's shapes and dtypes.
 
     Raises:
       UserError: there are checkpoints and none can be read into this network.
     """
-    steps = sorted(manager.all_steps(), reverse=True)
-    for step in steps:
-        args = ocp.args.Composite(
-            variables=ocp.args.StandardRestore(_abstract(state.variables)),
-            optimizer=ocp.args.StandardRestore(_abstract({"step": state.step, "opt_state": state.opt_state})),
-        )
+    broken = []
+    for step in sorted(manager.all_steps(), reverse=True):
+        folder = pathlib.Path(manager.directory) / str(step)
         try:
-            saved = manager.restore(step, args=args)
-        except Exception as error:  # Orbax raises many kinds for a broken file
-            console.print(f"warning: {_refusal(pathlib.Path(manager.directory) / str(step), error)}; it is passed over")
+            restored = _restore(manager, step, state, has_teacher=(folder / ITEMS["teacher"]).is_dir())
+        except Exception:  # Orbax raises many kinds for a broken file
+            broken.append(folder)
             continue
-        return state.replace(
-            step=saved.optimizer["step"],
-            opt_state=saved.optimizer["opt_state"],
-            params=saved.variables["params"],
-            batch_stats=saved.variables["batch_stats"],
-        )
-    if steps:
+        _set_aside(broken)
+        manager.reload()
+        return restored
+    if broken:
         raise UserError(f"{manager.directory}: none of its checkpoints can be read; use a new --workdir")
-    return None
+    return None, {}
 
 
-def exist(workdir: pathlib.Path) -> bool:
-    """Whether a workdir has a checkpoint that is whole; a save that was killed leaves only a temporary folder."""
-    folder = workdir / "checkpoints"
-    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
+def _restore(
+    manager: ocp.CheckpointManager, step: int, state: TrainState, has_teacher: bool
+) -> tuple[TrainState, dict[str, list[float]]]:
+    items = {
+        "variables": ocp.args.StandardRestore(_abstract(state.variables)),
+        "optimizer": ocp.args.StandardRestore(_abstract(_optimizer_item(state))),
+        "window": ocp.args.JsonRestore(),
+    }
+    if has_teacher:
+        items["teacher"] = ocp.args.StandardRestore(_abstract(state.variables))
+    saved = manager.restore(step, args=ocp.args.Composite(**items))
+    teacher = saved.teacher if has_teacher else None
+    return state.replace(**saved.variables, **saved.optimizer, teacher=teacher), saved.window
+
+
+def _set_aside(broken: list[pathlib.Path]) -> None:
+    """Renames broken checkpoints to `STEP.broken`, out of Orbax's sight, which else counted them among the newest."""
+    if is_first():
+        for folder in broken:
+            console.print(f"warning: {folder} cannot be read as a checkpoint; it is passed over")
+            shutil.rmtree(folder.with_suffix(".broken"), ignore_errors=True)
+            folder.rename(folder.with_suffix(".broken"))
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("set aside")
+
+
+def read_score(folder: pathlib.Path) -> float | None:
+    """What a step folder was scored; None if that cannot be read."""
+    try:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler(filename="metrics")) as reader:
+            return float(reader.restore(folder / "metrics")[SCORE])
+    except Exception:  # Orbax raises many kinds for a broken file
+        return None
+
+
+def step_folders(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """The checkpoints of a workdir, the newest first; a save that was killed leaves only a temporary folder."""
+    return _step_folders(workdir / "checkpoints")
+
+
+def _step_folders(directory: pathlib.Path) -> list[pathlib.Path]:
+    steps = [path for path in directory.iterdir() if path.name.isdigit()] if directory.is_dir() else []
+    return sorted(steps, key=lambda path: int(path.name), reverse=True)
 
 
 def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
@@ -173,29 +228,40 @@ def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
     folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
     if not folder.is_dir():
         raise UserError(f"{path}: no such workdir or checkpoint; train one with --mode=train")
-    with quiet(), ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
-        steps = manager.all_steps()
-        if not steps:
-            raise UserError(f"{folder}: no checkpoint in it; train one with --mode=train")
-        scores = {step: (manager.metrics(step) or {}).get(SCORE, UNSCORED) for step in steps}
-        return folder / str(max(steps, key=lambda step: (scores[step], step)))
+    scores = {step: read_score(step) for step in _step_folders(folder)}
+    readable = [step for step in scores if scores[step] is not None]
+    if not readable:
+        raise UserError(f"{folder}: no checkpoint in it; train one with --mode=train")
+    return max(readable, key=lambda step: (scores[step], int(step.name)))
 
 
-def load(path: str | pathlib.Path) -> tuple[dict[str, Any], Card]:
+def load(path: str | pathlib.Path, weights: str | None = None) -> tuple[dict[str, Any], Card]:
     """Variables and card of a workdir's best checkpoint, or of the step folder named.
+
+    Args:
+      path: workdir or step folder.
+      weights: "student" or "teacher"; None for the teacher where there is one.
 
     Raises:
       UserError: nothing there, or it cannot be read.
     """
     folder = find_checkpoint(path)
     card = load_card(folder)
+    if weights == "teacher" and not (folder / ITEMS["teacher"]).is_dir():
+        raise UserError(f"{folder} has no teacher: no cycle of self-regulation had ended; use --weights=student")
+    item = ITEMS[weights or choose_weights(folder)]
     try:
         model = create_model(card.spec.num_classes, ConfigDict(card.model))
         abstract = _abstract(jax.eval_shape(lambda: init_variables(model, seed=0)))
         with ocp.StandardCheckpointer() as reader:
-            return reader.restore(folder / "variables", abstract), card
+            return reader.restore(folder / item, abstract), card
     except Exception as error:  # Orbax raises many kinds for a broken file
         raise _refusal(folder, error) from error
+
+
+def choose_weights(path: str | pathlib.Path) -> str:
+    """The weights that `load` takes unless told otherwise: "teacher" where there is one, else "student"."""
+    return "teacher" if (find_checkpoint(path) / ITEMS["teacher"]).is_dir() else "student"
 
 
 def load_card(path: str | pathlib.Path) -> Card:

@@ -22,16 +22,20 @@ class TrainState(struct.PyTreeNode):
       params: the parameters, float32.
       batch_stats: the running batch-norm statistics, float32.
       opt_state: the optimizer's state (the momentum buffers).
+      cycle: [] int32, the number of self-regulation cycles that have ended.
+      teacher: `params` and `batch_stats` of the frozen teacher; None until the first cycle ends.
     """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: optax.OptState
+    cycle: jax.Array
+    teacher: dict[str, Any] | None = None
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What `DMLCSR.apply` takes."""
+        """The student's, as `DMLCSR.apply` takes them."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
@@ -79,4 +83,5 @@ def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformat
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(variables["params"]),
+        cycle=jnp.zeros((), jnp.int32),
     )

@@ -14,7 +14,8 @@ import optax
 
 from dmlcsr_jax.losses import LossWeights, multi_task_loss
 from dmlcsr_jax.models import DMLCSR
-from dmlcsr_jax.models.averaging import flip_averaged
+from dmlcsr_jax.models.averaging import averaged_logits
+from dmlcsr_jax.models.statistics import batch_statistics_of
 from dmlcsr_jax.pipeline.normalize import normalize
 from dmlcsr_jax.pipeline.resize import resize_bilinear
 from dmlcsr_jax.training.state import TrainState
@@ -30,8 +31,11 @@ def shard(tree: Any, devices: int | None = None) -> Any:
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
-    """Puts a tree where the steps leave theirs, on all devices, so that the first step compiles for every later one."""
-    mesh = jax.sharding.Mesh(devices or jax.devices(), (AXIS,))
+    """Puts a tree where the steps leave theirs, so that the first step compiles for every later one.
+
+    That is on all of this host's devices: what pmap gives is each host's own, though it is the same on all.
+    """
+    mesh = jax.sharding.Mesh(devices or jax.local_devices(), (AXIS,))
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
 
@@ -47,26 +51,41 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     weights: LossWeights,
     convention: InputConvention,
+    distillation: bool = True,
     devices: Sequence[jax.Device] | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """The training step: (state, sharded batch) -> (state, the loss terms averaged over all devices).
 
     Gradients, batch statistics and terms are averaged over `AXIS`, so every device takes the same step.
-    The state is donated. `model.axis_name` must be `AXIS`. `devices` are all of them unless named.
+    A state with a teacher compiles a second step, in which the teacher, as it evaluates and without gradient,
+    softens the labels of all heads (arXiv 2203.14448 §3.5); one without pays nothing for it.
+
+    Args:
+      model: the network; its `axis_name` must be `AXIS`.
+      optimizer: from `make_optimizer`.
+      weights: of the loss terms.
+      convention: how pictures enter the network.
+      distillation: False to leave a teacher unheard.
+      devices: all of them unless named.
+
+    Returns:
+      The step. It donates the state.
     """
 
-    def loss_fn(params, batch_stats, batch):
-        predictions, updated = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            normalize(batch.images, convention, model.dtype),
-            train=True,
-            mutable=["batch_stats"],
+    def loss_fn(params, state, batch):
+        images = normalize(batch.images, convention, model.dtype)
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        predictions, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        teacher = None
+        if distillation and state.teacher is not None:
+            teacher = model.apply(state.teacher, images, train=False)
+        total, terms = multi_task_loss(
+            predictions, batch.labels, teacher=teacher, cycle=state.cycle, weights=weights, axis_name=AXIS
         )
-        total, terms = multi_task_loss(predictions, batch.labels, weights=weights, axis_name=AXIS)
         return total, (updated["batch_stats"], terms | {"total": total})
 
     def step(state: TrainState, batch: Batch):
-        grads, (batch_stats, terms) = jax.grad(loss_fn, has_aux=True)(state.params, state.batch_stats, batch)
+        grads, (batch_stats, terms) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch)
         grads, terms = jax.lax.pmean((grads, terms), AXIS)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -76,33 +95,63 @@ def make_train_step(
     return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
 
 
-def parse_labels(
-    model: DMLCSR, convention: InputConvention, variables: Any, images: Array, flip_table: np.ndarray | None = None
-) -> jax.Array:
-    """[B, H, W, 3] uint8 pictures -> [B, H, W] uint8 class numbers: logits up to the input size, argmax.
+def make_statistics_step(
+    model: DMLCSR, convention: InputConvention, devices: Sequence[jax.Device] | None = None
+) -> Callable[[Any, Any, jax.Array, Batch], tuple[Any, jax.Array]]:
+    """A step of estimating statistics anew: (params, average, seen, sharded batch) -> (average, seen).
 
-    With `flip_table` (`FaceSpec.flip_table()`) the logits are averaged with those of the mirror image. Source: the
-    published code's evaluate.py, which does not average.
+    `average` is a tree like `batch_stats`, the mean of the batches' own statistics so far, each weighted by its
+    examples over all devices; `seen` [] float32 is their number, 0 at first, when the values in `average` do not
+    matter. Examples outside the batch's mask do not count.
     """
 
-    def logits_of(images):
-        return model.apply(variables, normalize(images, convention, model.dtype), method="parse")
+    def step(params, average, seen, batch: Batch):
+        images = normalize(batch.images, convention, model.dtype)
+        variables = {"params": params, "batch_stats": average}
+        with batch_statistics_of(batch.mask):
+            _, updated = model.apply(variables, images, train=False, mutable=["batch_stats"])
+        count = jax.lax.psum(batch.mask.sum(), AXIS).astype(seen.dtype)
+        share = count / (seen + count)
+        average = jax.tree.map(lambda old, new: (1 - share) * old + share * new, average, updated["batch_stats"])
+        return average, seen + count
 
-    logits = logits_of(images) if flip_table is None else flip_averaged(logits_of, images, flip_table)
-    logits = resize_bilinear(logits, images.shape[1:3])
-    return jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+    return jax.pmap(step, AXIS, in_axes=(None, None, None, 0), out_axes=(None, None), devices=devices)
+
+
+def parse_logits(
+    model: DMLCSR,
+    convention: InputConvention,
+    variables: Any,
+    images: Array,
+    flip_table: np.ndarray | None = None,
+    scales: Sequence[float] = (1.0,),
+) -> jax.Array:
+    """[B, H, W, 3] uint8 pictures -> [B, H, W, C] logits of the parts at the input's size.
+
+    `flip_table` and `scales` as in `averaged_logits`. Source of the plain case: the published code's evaluate.py.
+    """
+
+    def logits_fn(normalised: Array) -> jax.Array:
+        return model.apply(variables, normalised, method="parse")
+
+    return averaged_logits(logits_fn, normalize(images, convention, model.dtype), flip_table, scales)
+
+
+def parse_labels(*arguments: Any, **averaging: Any) -> jax.Array:
+    """The arguments of `parse_logits` -> [B, H, W] uint8 class numbers: argmax."""
+    return jnp.argmax(parse_logits(*arguments, **averaging), axis=-1).astype(jnp.uint8)
 
 
 def make_predict_step(
-    model: DMLCSR, convention: InputConvention, flip_table: np.ndarray | None = None
+    model: DMLCSR, convention: InputConvention, **averaging: Any
 ) -> Callable[[Any, Array], jax.Array]:
     """The evaluation step: (variables, [D, B, H, W, 3] uint8) -> [D, B, H, W] uint8 class numbers.
 
-    With `flip_table` as in `parse_labels`.
+    `averaging` may hold `flip_table` and `scales`, see `parse_logits`.
     """
 
     def predict(variables, images):
-        return parse_labels(model, convention, variables, images, flip_table)
+        return parse_labels(model, convention, variables, images, **averaging)
 
     return jax.pmap(predict, axis_name=AXIS, in_axes=(None, 0))
 

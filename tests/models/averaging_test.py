@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from dmlcsr_jax.datasets import get_spec
-from dmlcsr_jax.models.averaging import flip_averaged
+from dmlcsr_jax.models.averaging import averaged_logits, flip_averaged
+from dmlcsr_jax.pipeline.resize import resize_bilinear
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 6, 8, 3)).astype(np.float32)
 
@@ -43,3 +44,28 @@ def test_of_the_mirror_image_is_the_mirrored_result():
 def test_dtype_is_kept():
     result = flip_averaged(lambda x: x.astype(jnp.bfloat16), jnp.asarray(IMAGES), np.arange(256, dtype=np.uint8))
     assert result.dtype == jnp.bfloat16
+
+
+def test_mean_over_scales_by_hand():
+    def logits(images):  # knows its size, and blurs
+        return images[:, ::2, ::2] * images.shape[2]
+
+    found = averaged_logits(logits, IMAGES, scales=(0.5, 1.0, 2.0))
+    expected = sum(
+        resize_bilinear(logits(resize_bilinear(IMAGES, size)), (6, 8)) for size in ((3, 4), (6, 8), (12, 16))
+    )
+    np.testing.assert_allclose(found, expected / 3, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(averaged_logits(logits, IMAGES), resize_bilinear(logits(IMAGES), (6, 8)), rtol=1e-6)
+
+
+def test_flips_and_scales_together():
+    spec = get_spec("lapa")
+    kernel = np.random.default_rng(2).normal(size=(3, spec.num_classes)).astype(np.float32)
+
+    def logits(images):
+        return jnp.cumsum(images @ kernel, axis=2)
+
+    table = spec.flip_table()
+    there = averaged_logits(logits, IMAGES, table, (1.0, 1.5))
+    back = averaged_logits(logits, IMAGES[:, :, ::-1], table, (1.0, 1.5))
+    np.testing.assert_allclose(there, back[:, :, ::-1][..., table[: spec.num_classes]], rtol=1e-4, atol=1e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dmlcsr_jax.models.heads import ContextHead
-from dmlcsr_jax.models.layers import ActivatedBatchNorm, Conv, LayerFactory
+from dmlcsr_jax.models.layers import ActivatedBatchNorm, Conv, LayerFactory, add_relu
 from dmlcsr_jax.models.pooling import max_pool
 
 
@@ -131,3 +131,12 @@ def test_convolution_keeps_the_size():
         y, variables = jax.eval_shape(lambda x, conv=conv: conv.init_with_output(jax.random.key(0), x), x)
         assert y.shape == (1, *size, 8)
         assert variables["params"]["bias"].shape == (8,)
+
+
+def test_add_relu_and_its_gradients():
+    x = jnp.array([1.0, -2.0, 0.5, -1.0, jnp.nan])
+    y = jnp.array([2.0, 1.0, -0.5, 1.5, 1.0])
+    result, pull_back = jax.vjp(add_relu, x, y)
+    np.testing.assert_array_equal(result, [3.0, 0.0, 0.0, 0.5, jnp.nan])
+    for gradient in pull_back(jnp.arange(1.0, 6.0)):
+        np.testing.assert_array_equal(gradient[:4], [1.0, 0.0, 0.0, 4.0])

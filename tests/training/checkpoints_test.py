@@ -35,7 +35,7 @@ def workdir(state, tmp_path):
     """Steps 1 to 5, the second of which is the best; the fourth was not evaluated."""
     with checkpoints.open_manager(tmp_path / "checkpoints") as manager:
         for step, score in ((1, 0.2), (2, 0.9), (3, 0.3), (4, checkpoints.UNSCORED), (5, 0.4)):
-            checkpoints.save(manager, at(state, step), CARD, score)
+            checkpoints.save(manager, at(state, step), CARD, {"total": [0.1 + step, step]}, score)
     return tmp_path
 
 
@@ -47,7 +47,8 @@ def test_newest_two_and_best_are_kept(workdir):
 def test_restores_the_newest_bit_for_bit(workdir, state):
     abstract = jax.eval_shape(lambda: state)
     with checkpoints.open_manager(workdir / "checkpoints") as manager:
-        restored = checkpoints.restore_latest(manager, abstract)
+        restored, window = checkpoints.restore_latest(manager, abstract)
+    assert window == {"total": [5.1, 5]}
     jax.tree.map(np.testing.assert_array_equal, restored, at(state, 5))
 
 
@@ -56,8 +57,29 @@ def test_a_broken_newest_is_passed_over(workdir, state):
         if path.is_file() and path.stat().st_size > 1000:
             path.write_bytes(path.read_bytes()[:100])
     with checkpoints.open_manager(workdir / "checkpoints") as manager:
-        restored = checkpoints.restore_latest(manager, jax.eval_shape(lambda: state))
-    assert int(restored.step) == 4
+        restored, window = checkpoints.restore_latest(manager, jax.eval_shape(lambda: state))
+        assert int(restored.step) == 4 and window == {"total": [4.1, 4]}
+        assert manager.all_steps() == [2, 4]
+        checkpoints.save(manager, at(state, 5), CARD, score=0.3)  # the run comes by again
+    assert (workdir / "checkpoints" / "5.broken").is_dir()
+    with checkpoints.open_manager(workdir / "checkpoints") as manager:
+        assert int(checkpoints.restore_latest(manager, jax.eval_shape(lambda: state))[0].step) == 5
+
+
+def test_the_teacher_is_kept_and_taken_where_there_is_one(state, tmp_path):
+    teacher = jax.tree.map(lambda leaf: leaf + 100, state.variables)
+    taught = at(state, 7).replace(teacher=teacher, cycle=jnp.asarray(2, jnp.int32))
+    with checkpoints.open_manager(tmp_path / "checkpoints") as manager:
+        checkpoints.save(manager, at(state, 6), CARD, score=0.5)
+        checkpoints.save(manager, taught, CARD, score=0.6)
+    with checkpoints.open_manager(tmp_path / "checkpoints") as manager:
+        restored, _ = checkpoints.restore_latest(manager, jax.eval_shape(lambda: state))
+    jax.tree.map(np.testing.assert_array_equal, restored, taught)
+    assert checkpoints.choose_weights(tmp_path) == "teacher"
+    for weights, expected in ((None, teacher), ("teacher", teacher), ("student", taught.variables)):
+        jax.tree.map(np.testing.assert_array_equal, checkpoints.load(tmp_path, weights)[0], expected)
+    with pytest.raises(UserError, match="no teacher"):
+        checkpoints.load(tmp_path / "checkpoints" / "6", "teacher")
 
 
 def test_a_step_folder_alone_says_how_to_use_it(workdir, state, tmp_path):

@@ -9,7 +9,10 @@ from configs import default
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.training import loop
 from dmlcsr_jax.training.logs import RunLog, read_metrics
+from dmlcsr_jax.training.plan import input_convention
+from dmlcsr_jax.training.report import is_due
 from dmlcsr_jax.training.state import TrainState
+from dmlcsr_jax.training.workdir import claim_workdir
 
 
 @pytest.mark.parametrize(
@@ -17,21 +20,21 @@ from dmlcsr_jax.training.state import TrainState
     [(3, 5, 20, False), (5, 5, 20, True), (20, 6, 20, True), (19, 6, 20, False), (4, 0, 20, False), (20, 0, 20, True)],
 )
 def test_is_due(step, every, total, due):
-    assert loop.is_due(step, every, total) is due
+    assert is_due(step, every, total) is due
 
 
 def test_a_workdir_belongs_to_one_configuration(tmp_path):
     config = default.get_config("debug")
-    loop.claim_workdir(tmp_path, config)
+    claim_workdir(tmp_path, config)
     (tmp_path / "checkpoints").mkdir()
     config.input.num_workers = 2
     config.evaluation.split = "test"
-    loop.claim_workdir(tmp_path, config)  # neither changes what is learnt
+    claim_workdir(tmp_path, config)  # neither changes what is learnt
     before = (tmp_path / "config.json").read_text()
     assert json.loads(before)["evaluation"]["split"] == "test"
     config.optimizer.learning_rate = 1.0
     with pytest.raises(UserError, match=r"optimizer\.learning_rate is 0\.001 there and 1\.0 here"):
-        loop.claim_workdir(tmp_path, config)
+        claim_workdir(tmp_path, config)
     assert (tmp_path / "config.json").read_text() == before
 
 
@@ -39,7 +42,7 @@ def test_a_save_that_was_killed_is_no_checkpoint(tmp_path):
     config = default.get_config("debug")
     config.input.channel_order = "BGR"
     (tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir(parents=True)
-    assert loop.input_convention(config, tmp_path).channel_order == "BGR"
+    assert input_convention(config, tmp_path).channel_order == "BGR"
 
 
 def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
@@ -60,6 +63,6 @@ def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
 
 
 def test_a_diverged_state_is_not_saved(tmp_path):
-    state = TrainState(jnp.asarray(7), {"a": jnp.asarray([1.0, jnp.nan])}, {}, ())
+    state = TrainState(jnp.asarray(7), {"a": jnp.asarray([1.0, jnp.nan])}, {}, (), 0)
     with pytest.raises(UserError, match="step 7"):
         loop.require_finite(state, tmp_path)

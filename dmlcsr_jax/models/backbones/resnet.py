@@ -5,7 +5,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 
-from dmlcsr_jax.models.layers import LayerFactory
+from dmlcsr_jax.models.layers import LayerFactory, add_relu
 from dmlcsr_jax.models.pooling import max_pool
 
 RESNETS: dict[str, dict[str, Any]] = {
@@ -64,7 +64,7 @@ class Block(nn.Module):
         if self.strides != 1 or x.shape[-1] != features:
             x = self.make.conv(features, strides=self.strides, name="downsample_0")(x)
             x = self.make.norm(last, absolute_scale=absolute, name="downsample_1")(x, train)
-        return jax.nn.relu(x + y)
+        return add_relu(x, y)
 
 
 class ResNet(nn.Module):

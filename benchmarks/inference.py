@@ -1,0 +1,66 @@
+"""Times the parsing branch against PyTorch, torch.compile and onnxruntime: the same weights, the same pictures.
+
+    python -m benchmarks.inference [--size=473] [--batch 1 4] [--dtype=bfloat16] [--repeats=3]
+
+Logits at stride 4 of drawn faces, weights drawn too; all sides run by turns in one process with as many threads as
+there are cores, and what needs doing once a set of weights is done before. PyTorch has its channels innermost,
+torch.compile its weights frozen; onnxruntime takes part on the CPU in float32. The table gives medians, how many times
+as long as ours each one takes, and how far its logits are from ours, relative to the largest. Peers that are not
+installed (`pip install '.[bench]'`) are left out.
+"""
+
+from functools import partial
+
+import jax
+import numpy as np
+
+from benchmarks import side_by_side, workload
+from benchmarks.side_by_side import OURS, Run
+from benchmarks.workload import Workload
+from dmlcsr_jax.pipeline.normalize import normalize
+
+
+def ours(work: Workload, images: np.ndarray) -> Run:
+    """Parsing logits by this package."""
+    parse = jax.jit(partial(work.model().apply, method="parse"))
+    run = workload.waited(parse, jax.device_put(work.variables()), normalize(images))
+    return lambda: np.asarray(run())
+
+
+def peers(work: Workload, images: np.ndarray) -> dict:
+    """Name -> maker of each other side; what is missing shows when it is made."""
+
+    def torch_side(name, **fields):
+        from benchmarks import torch_sides
+
+        return getattr(torch_sides, name)(work, images, **fields)
+
+    sides = {"PyTorch": partial(torch_side, "parse"), "torch.compile": partial(torch_side, "parse", compiled=True)}
+    if work.dtype == "float32" and not workload.on_accelerator():
+        sides["onnxruntime"] = partial(torch_side, "parse_by_onnxruntime")
+    return sides
+
+
+def main() -> None:
+    """Prints a table a batch size."""
+    parser = workload.described(__doc__)
+    parser.add_argument("--size", type=int, default=473, help="side of the pictures")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 4], help="pictures at a time")
+    workload.network_flags(parser)
+    flags = parser.parse_args()
+    for batch in flags.batch:
+        work = Workload(flags.size, batch, flags.backbone, flags.width, flags.dtype)
+        images, _ = work.faces()
+        results = side_by_side.take_turns({OURS: partial(ours, work, images), **peers(work, images)}, flags.repeats)
+        logits = results.first
+        columns = {
+            "pictures/s": {name: f"{batch / seconds:.3g}" for name, seconds in results.seconds.items()},
+            "off ours by": {
+                name: f"{side_by_side.relative_difference(logits[name], logits[OURS]):.1e}" for name in logits
+            },
+        }
+        side_by_side.print_table(f"inference: {work}, on {jax.devices()[0].device_kind}", results, columns)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What self-regulation gains where training labels are noisy: runs with and without it, seed by seed.
+
+    python -m benchmarks.label_noise [--seeds 0 1 2] [--folder=runs/label_noise]
+
+Every run is `configs/label_noise.py` with another seed, of initial weights, order, augmentation and label noise; both
+kinds take the same number of steps. Each has a processor core to itself, and as many go at once as there are cores.
+The table gives the mean F1 in percent on clean test pictures of the checkpoint that was best on clean validation
+pictures. Runs that are done are not repeated; one that was stopped goes on.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import queue
+import statistics
+import subprocess
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+CONFIG = "configs/label_noise.py"
+KINDS = {"without": ["--config.self_regulation.enabled=False"], "with": []}
+# What is scored: kind of run, and whose weights.
+ROWS = {
+    "without self-regulation": ("without", "student"),
+    "with it, the teacher": ("with", "teacher"),
+    "with it, the student": ("with", "student"),
+}
+
+
+def main() -> None:
+    """Makes the runs that are missing and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/label_noise"))
+    parser.add_argument("flags", nargs="*", help="for main.py, such as --config.training.epochs=40, after --")
+    options = parser.parse_args()
+    call("--mode=prepare", f"--config={CONFIG}", *options.flags)  # once, not by all runs at the same time
+    cores: queue.Queue[int] = queue.Queue()
+    for core in sorted(os.sched_getaffinity(0)):
+        cores.put(core)
+    runs = [(kind, seed) for seed in options.seeds for kind in KINDS]
+    with concurrent.futures.ThreadPoolExecutor(cores.qsize()) as pool:
+        found = pool.map(lambda run: train_and_score(*run, options.folder, options.flags, cores), runs)
+        scores = dict(zip(runs, found, strict=True))
+    print_table(scores, options.seeds)
+
+
+def train_and_score(kind: str, seed: int, folder: pathlib.Path, flags: list[str], cores: queue.Queue) -> dict:
+    """Test scores by whose weights: {"student": 0.7, ...}."""
+    workdir = folder / f"{kind}_{seed}"
+    core = cores.get()
+    try:
+        call(f"--config={CONFIG}", f"--workdir={workdir}", f"--config.seed={seed}", *KINDS[kind], *flags, core=core)
+        scores = {}
+        for weights in sorted({weights for row_kind, weights in ROWS.values() if row_kind == kind}):
+            flag = f"--weights={weights}"
+            call(f"--workdir={workdir}", "--mode=evaluate", "--config.evaluation.split=test", flag, core=core)
+            scores[weights] = json.loads((workdir / "evaluation.json").read_text())["mean_f1"]
+        return scores
+    finally:
+        cores.put(core)
+
+
+def call(*arguments: str, core: int | None = None) -> None:
+    """Runs main.py on one core, or on all; ends this program where it fails."""
+    command = [sys.executable, "main.py", *arguments]
+    pin = None if core is None else lambda: os.sched_setaffinity(0, {core})
+    done = subprocess.run(command, preexec_fn=pin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}")
+
+
+def print_table(scores: dict, seeds: list[int]) -> None:
+    """One row a way of training, one column a seed, mean and deviation at the end."""
+    table = Table(title="mean F1 (%) on clean test pictures")
+    for column in ("", *(f"seed {seed}" for seed in seeds), "mean", "deviation"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, (kind, weights) in ROWS.items():
+        values = [100 * scores[kind, seed][weights] for seed in seeds]
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        table.add_row(name, *(f"{value:.2f}" for value in (*values, statistics.mean(values), spread)))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

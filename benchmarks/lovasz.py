@@ -1,0 +1,87 @@
+"""Times Lovász-softmax, forward and backward, against PyTorch class by class.
+
+    python -m benchmarks.lovasz [--size=473] [--batch=2] [--repeats=5]
+
+The probabilities of 19 classes are drawn around the labels of drawn faces, some of them wrong. Ours runs as training
+runs it (on the CPU by counting) and exactly (by sorting); PyTorch sorts. "gradient off" is the largest difference from
+PyTorch's gradient relative to the largest value, "cosine" that of the angle between them.
+"""
+
+from functools import partial
+from unittest import mock
+
+import jax
+import numpy as np
+
+from benchmarks import side_by_side, workload
+from benchmarks.side_by_side import OURS, Run
+from benchmarks.workload import NUM_CLASSES, Workload
+from dmlcsr_jax.losses import lovasz
+
+
+def drawn_probabilities(labels: np.ndarray) -> np.ndarray:
+    """[B, S, S, 19] float32 of labels [B, S, S], as of a network that has begun to learn."""
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (*labels.shape, NUM_CLASSES)).astype(np.float32)
+    logits += 4 * np.eye(NUM_CLASSES, dtype=np.float32)[labels]
+    return np.asarray(jax.nn.softmax(logits))
+
+
+def ours(probabilities: np.ndarray, labels: np.ndarray, exact: bool = False) -> Run:
+    """Loss and gradient by this package."""
+    function = jax.jit(jax.value_and_grad(lovasz.lovasz_softmax))
+    arguments = jax.device_put((probabilities, labels.astype(np.int32)))
+    with mock.patch.object(lovasz, "_COUNT_FROM", np.inf if exact else lovasz._COUNT_FROM):
+        return workload.waited(function.lower(*arguments).compile(), *arguments)
+
+
+def pytorch(probabilities: np.ndarray, labels: np.ndarray) -> Run:
+    """Loss and gradient by PyTorch."""
+    import torch
+
+    from benchmarks import torch_losses, torch_sides
+
+    device = torch_sides.device()
+    probabilities = torch.tensor(probabilities).movedim(-1, 1).contiguous().to(device).requires_grad_()
+    labels = torch.from_numpy(labels).to(device, torch.int64)
+
+    def run():
+        probabilities.grad = None
+        loss = torch_losses.lovasz_softmax(probabilities, labels)
+        loss.backward()
+        torch_sides.wait()
+        return loss.item(), probabilities.grad.movedim(1, -1).cpu().numpy()
+
+    return run
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """Cosine of the angle between two arrays, summed in float64."""
+    one, other = (np.asarray(array, np.float64).ravel() for array in (one, other))
+    return one @ other / np.sqrt((one @ one) * (other @ other))
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = workload.described(__doc__)
+    parser.add_argument("--size", type=int, default=473, help="side of the label maps")
+    parser.add_argument("--batch", type=int, default=2, help="label maps")
+    parser.add_argument("--repeats", type=int, default=5, help="timed runs of each side")
+    flags = parser.parse_args()
+    _, labels = Workload(flags.size, flags.batch, "tiny", 8, "float32").faces()
+    arguments = drawn_probabilities(labels), labels
+    makers = {OURS: partial(ours, *arguments), f"{OURS}, exact": partial(ours, *arguments, exact=True)}
+    results = side_by_side.take_turns(makers | {"PyTorch": partial(pytorch, *arguments)}, flags.repeats)
+    found = jax.tree.map(np.asarray, results.first)
+    columns = {"loss": {name: f"{loss:.8f}" for name, (loss, _) in found.items()}}
+    if "PyTorch" in found:
+        reference = found["PyTorch"][1]
+        off = {name: side_by_side.relative_difference(gradient, reference) for name, (_, gradient) in found.items()}
+        columns["gradient off"] = {name: f"{value:.1e}" for name, value in off.items()}
+        columns["cosine"] = {name: f"{cosine(gradient, reference):.8f}" for name, (_, gradient) in found.items()}
+    title = f"Lovász-softmax and its gradient, {flags.batch} x {flags.size}² x {NUM_CLASSES}, float32"
+    side_by_side.print_table(title, results, columns)
+
+
+if __name__ == "__main__":
+    main()

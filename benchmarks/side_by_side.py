@@ -1,0 +1,122 @@
+"""What the benchmarks share: sides that run by turns, their medians, peak memory, and the table of them."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import pathlib
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+from rich.console import Console
+from rich.table import Table
+
+# A GPU is shared with PyTorch here: JAX must not take most of it at once.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+OURS = "dmlcsr_jax"  # what the names of our sides begin with
+REST = 0.2  # seconds between two runs, in which the other side's threads stop spinning
+Run = Callable[[], Any]  # does the work once and waits until it is done
+
+console = Console(width=120)
+
+
+class Results(NamedTuple):
+    """What `take_turns` finds.
+
+    Attributes:
+      seconds: side -> median.
+      first: side -> what its first run returned.
+      absent: side that could not be made -> why.
+    """
+
+    seconds: dict[str, float]
+    first: dict[str, Any]
+    absent: dict[str, str]
+
+
+def take_turns(makers: Mapping[str, Callable[[], Run]], repeats: int) -> Results:
+    """Times sides against each other: all meet the same state of the machine.
+
+    Each is made and run once first, which compiles it; of the others' sides, one that fails there is absent.
+    """
+    runs, first, absent = {}, {}, {}
+    for name, make in makers.items():
+        try:
+            runs[name] = make()
+            first[name] = runs[name]()
+        except ImportError as error:
+            absent[name] = f"not installed: {error.name}"
+        except RuntimeError as error:  # torch.compile without a compiler of C++
+            if name.startswith(OURS):
+                raise
+            absent[name] = f"not available: {str(error).strip().splitlines()[0][:80]}"
+            runs.pop(name, None)
+    return Results(medians(runs, repeats), first, absent)
+
+
+def medians(runs: Mapping[str, Run], repeats: int, rest: float = REST) -> dict[str, float]:
+    """Median seconds of runs that take turns, each after a rest of that many seconds."""
+    times = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            time.sleep(rest)
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def print_table(title: str, results: Results, columns: Mapping[str, Mapping[str, str]] | None = None) -> None:
+    """Prints medians and each one's ratio to ours; `columns`: heading -> side -> text."""
+    columns = columns or {}
+    table = Table(title=title)
+    for heading in ("", "median s", "times ours", *columns):
+        table.add_column(heading, justify="right" if heading else "left")
+    ours = results.seconds[OURS]
+    for name, seconds in results.seconds.items():
+        more = (texts.get(name, "") for texts in columns.values())
+        table.add_row(name, f"{seconds:.4g}", f"{seconds / ours:.2f}", *more)
+    for name, reason in results.absent.items():
+        table.add_row(name, reason)
+    peers = [seconds for name, seconds in results.seconds.items() if not name.startswith(OURS)]
+    if peers:
+        table.caption = f"the fastest of the others takes {min(peers) / ours:.2f} times as long as ours"
+    console.print(table)
+
+
+def relative_difference(ours: Any, theirs: Any) -> float:
+    """Largest difference of two arrays, relative to the second's largest value."""
+    return float(abs(ours - theirs).max() / abs(theirs).max())
+
+
+def peak_memory(make: Callable[[], Run]) -> int:
+    """Bytes that a side takes at its highest, in a process of its own. `make` and what it holds must be picklable.
+
+    On a CPU it is the process's peak, less what it held before `make`, so that libraries do not count. Nor does
+    compiling where the compilation cache has the program.
+    """
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir or ""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_peak_memory, make).result()
+
+
+def _peak_memory(make: Callable[[], Run]) -> int:
+    jax.devices()
+    with contextlib.suppress(ImportError):
+        import benchmarks.torch_sides  # noqa: F401
+    before = _resident_bytes()
+    run = make()
+    for _ in range(2):
+        run()
+    on_device = getattr(run, "device_peak_bytes", lambda: None)()
+    return on_device or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+
+
+def _resident_bytes() -> int:
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,75 @@
+"""What the benchmarks work on: a network with drawn weights, and drawn faces."""
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dmlcsr_jax.datasets.faces import draw_face
+from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models.backbones import BACKBONES
+from dmlcsr_jax.training.state import init_variables
+
+NUM_CLASSES = 19
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """A network and a batch; fields as of DMLCSR.
+
+    Attributes:
+      size: side of the square pictures.
+      batch: pictures.
+    """
+
+    size: int
+    batch: int
+    backbone: str
+    width: int
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.backbone}, width {self.width}, {self.dtype}, {self.size}², batch {self.batch}"
+
+    def model(self, **fields: Any) -> DMLCSR:
+        """The network."""
+        return DMLCSR(NUM_CLASSES, backbone=self.backbone, width=self.width, dtype=jnp.dtype(self.dtype), **fields)
+
+    def variables(self) -> dict[str, Any]:
+        """Its variables, numpy arrays; the dual graph takes part (its factors begin at zero)."""
+        variables = jax.tree.map(np.asarray, init_variables(self.model(), seed=0))
+        graph = variables["params"]["context"]["dualgcn"]
+        graph["gamma1"] = graph["gcn_local_attention"]["gamma"] = np.float32(0.5)
+        return variables
+
+    def faces(self) -> tuple[np.ndarray, np.ndarray]:
+        """Drawn faces [B, S, S, 3] uint8 and their labels [B, S, S] uint8."""
+        images, labels = zip(*(draw_face(seed, self.size) for seed in range(self.batch)), strict=True)
+        return np.stack(images), np.stack(labels)
+
+
+def network_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what every benchmark of the network takes."""
+    parser.add_argument("--backbone", choices=BACKBONES, default="resnet101", help="encoder")
+    parser.add_argument("--width", type=int, default=64, help="channels of the encoder's first stage")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the computation")
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each side")
+
+
+def described(doc: str) -> argparse.ArgumentParser:
+    """A parser of flags that shows a module's docstring."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def on_accelerator() -> bool:
+    """Whether JAX computes on anything but a CPU."""
+    return jax.default_backend() != "cpu"
+
+
+def waited(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """A run of a JAX function, which waits for its result."""
+    return lambda: jax.block_until_ready(function(*arguments))

@@ -1,0 +1,51 @@
+"""Several processes that work as one: on a TPU pod, a cluster, or one machine."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+from jax.experimental import multihost_utils
+
+from dmlcsr_jax.console import console
+from dmlcsr_jax.errors import UserError
+
+Result = TypeVar("Result")
+
+
+def initialize(how: str) -> None:
+    """Joins this process to the others; must come before JAX computes anything.
+
+    Args:
+      how: "auto" to ask the cluster (TPU pods, Slurm, Open MPI, Kubernetes: what `jax.distributed` detects), or
+        "HOST:PORT,COUNT,INDEX": the address of process 0, the number of processes, and which one this is.
+
+    Raises:
+      UserError: it cannot be read, or no cluster is found.
+    """
+    try:
+        if how == "auto":
+            jax.distributed.initialize()
+        else:
+            address, count, index = how.split(",")
+            jax.distributed.initialize(address, int(count), int(index))
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"--distributed={how} does not work ({error}); give auto on a cluster, or HOST:PORT,COUNT,INDEX"
+        ) from error
+    if jax.default_backend() == "cpu":
+        # Only process 0 writes the compilation cache: it would be ahead of the others by more than Gloo waits.
+        jax.config.update("jax_enable_compilation_cache", False)
+    console.quiet = not is_first()
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes logs and pictures."""
+    return jax.process_index() == 0
+
+
+def first_then_others(function: Callable[[], Result]) -> Result:
+    """Calls a function in the first process, and when it is done in the others, which find what it left on disk."""
+    result = function() if is_first() else None
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"{function.__module__}.{function.__qualname__}")
+    return result if is_first() else function()

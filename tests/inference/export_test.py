@@ -1,0 +1,137 @@
+"""Networks leave the package whole, described, and only if they compute what they did."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from configs import default
+from dmlcsr_jax import app
+from dmlcsr_jax.datasets import get_spec
+from dmlcsr_jax.datasets.faces import draw_face
+from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.inference import FaceParser, export
+from dmlcsr_jax.inference.model_card import code_commit
+from dmlcsr_jax.pipeline.geometry import restore_labels
+from dmlcsr_jax.pipeline.transforms import fit_image
+from dmlcsr_jax.training import checkpoints
+from dmlcsr_jax.training.state import create_model
+from dmlcsr_jax.types import InputConvention
+from tests.inference.random_variables import random_variables
+
+SIZE = (57, 49)
+CONFIG = default.get_config("debug")
+CONFIG.dataset.name = "lapa"
+SCORES = {"f1": {"hair": 0.5, "nose": None}, "merged_f1": {}, "mean_f1": 0.25, "miou": 0.125, "pixel_accuracy": 1.0}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A workdir with a network of 11 classes, its scores and its export: (workdir, folder of the export)."""
+    workdir = tmp_path_factory.mktemp("run")
+    variables = random_variables(create_model(11, CONFIG.model))
+    card = checkpoints.Card(get_spec("lapa"), CONFIG.model.to_dict(), SIZE, InputConvention("BGR"))
+    checkpoints.save_variables(workdir / "checkpoints", variables, card)
+    (workdir / "evaluation.json").write_text(json.dumps(SCORES))
+    app.export(CONFIG, workdir, workdir / "export", ["stablehlo"])
+    return workdir, workdir / "export"
+
+
+def test_stablehlo_gives_the_parsers_labels_for_any_batch(run):
+    workdir, folder = run
+    exported = jax.export.deserialize(bytearray((folder / "model.stablehlo").read_bytes()))
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+    parser = FaceParser.load(workdir)
+    for count in (1, 3):
+        pictures = [draw_face(seed, 64)[0][:, :60] for seed in range(count)]
+        found = exported.call(np.stack([fit_image(picture, SIZE) for picture in pictures]))
+        assert found["labels"].shape == (count, *SIZE) and found["labels"].dtype == jnp.uint8
+        assert found["logits"].shape == (count, *SIZE, 11) and found["logits"].dtype == jnp.float32
+        np.testing.assert_array_equal(found["labels"], np.argmax(found["logits"], -1))
+        restored = np.stack([restore_labels(labels, 60, 64) for labels in found["labels"]])
+        expected = np.stack([face.labels for face in parser(pictures)])
+        assert len(np.unique(expected)) > 3 and (restored == expected).mean() >= 0.9999
+    with pytest.raises(ValueError, match=r"[Ss]hape"):
+        exported.call(np.zeros((1, 64, 64, 3), np.uint8))
+
+
+def test_the_code_on_the_card_needs_jax_alone(run, tmp_path):
+    _, folder = run
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "model.stablehlo.md").read_text(), re.DOTALL)
+    Image.fromarray(draw_face(0, 96)[0]).save(tmp_path / "photo.jpg")
+    (tmp_path / "model.stablehlo").symlink_to(folder / "model.stablehlo")
+    code += """
+import sys
+assert labels.shape == (1, 57, 49) and logits.shape == (1, 57, 49, 11)
+assert not {"dmlcsr_jax", "flax", "orbax", "ml_collections"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_card_says_what_it_is(run):
+    workdir, folder = run
+    text = (folder / "model.stablehlo.md").read_text()
+    values = json.loads((folder / "model.stablehlo.json").read_text())
+    spec = get_spec("lapa")
+    assert spec.terms in text and "mean F1 25.0" in text and f"step 0 of the run {workdir.name}" in text
+    assert [c["name"] for c in values["classes"]] == list(spec.class_names)
+    assert [tuple(c["color"]) for c in values["classes"]] == list(spec.palette)
+    assert all(name in text for name in spec.class_names)
+    assert re.search(r"\| 10 \| hair \| [\d, ]+ \| 50.0 \|", text) and re.search(r"\| nose \| [\d, ]+ \| – \|", text)
+    assert values["scores"]["f1"] == SCORES["f1"] and values["preprocessing_inside"]["channel_order"] == "BGR"
+    assert values["parity"]["equal_labels"] >= 0.9999 and values["parity"]["relative_difference"] <= 1e-3
+    assert values["code"]["commit"] == code_commit()
+
+
+def test_a_folders_terms_are_unknown_and_what_it_began_from_is_named(run, tmp_path):
+    variables, card = checkpoints.load(run[0])
+    spec = get_spec("lapa")
+    card = checkpoints.Card(type(spec)("folder", spec.class_names), card.model, (33, 33), card.convention)
+    checkpoints.save_variables(tmp_path / "checkpoints", variables, card)
+    config = ConfigDict(CONFIG.to_dict() | {"init_from": "runs/published"})
+    config.dataset.update(name="folder", path="/home/somebody/faces")
+    app.export(config, tmp_path, tmp_path / "export", ["stablehlo"])
+    text = (tmp_path / "export" / "model.stablehlo.md").read_text()
+    assert "Terms: unknown" in text and "'faces'" in text and "somebody" not in text
+    assert "began from published" in text and "not scored" in text
+
+
+def test_what_does_not_compute_the_same_is_not_written(run, tmp_path, monkeypatch):
+    workdir, _ = run
+    encode = export.encode_stablehlo
+    monkeypatch.setattr(export, "encode_stablehlo", lambda v, card: encode(jax.tree.map(lambda x: 1.01 * x, v), card))
+    with pytest.raises(UserError, match="does not compute what the network does"):
+        app.export(CONFIG, workdir, tmp_path / "export", ["stablehlo"])
+    assert not list(tmp_path.iterdir())
+    assert not export.Parity(1.0, np.nan, np.nan).holds and not export.Parity(0.9998, 0.0, 0.0).holds
+
+
+def test_mistakes_are_said_before_the_work(run, tmp_path, monkeypatch):
+    workdir, _ = run
+    for formats, words in ((["tflite"], "tflite.*stablehlo, onnx"), ([], "stablehlo, onnx")):
+        with pytest.raises(UserError, match=words):
+            app.export(CONFIG, workdir, tmp_path / "export", formats)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"dmlcsr_jax\[onnx\].*--formats=stablehlo"):
+        app.export(CONFIG, workdir, tmp_path / "export", ["stablehlo", "onnx"])
+    with pytest.raises(UserError, match="no such workdir"):
+        app.export(CONFIG, tmp_path / "none", tmp_path / "export", ["stablehlo"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file"):
+        export.write_files(tmp_path / "file", {"a": b""})
+    with pytest.raises(UserError, match="cannot be written"):
+        export.write_files(tmp_path, {"a": b"", "b" * 300: b""})
+    assert [path.name for path in pathlib.Path(tmp_path).iterdir()] == ["file"]

@@ -1,0 +1,32 @@
+"""Variables as training might leave them: no statistic, scale or gamma is what it began as."""
+
+import jax
+import numpy as np
+
+from dmlcsr_jax.training.state import init_variables
+
+
+def random_variables(model, seed=0):
+    """Variables of a network, one scale in five negative; nothing is compiled for them.
+
+    No kernel answers to what all its inputs have in common, so that different pixels get different classes.
+    """
+    rng = np.random.default_rng(seed)
+
+    def kernel(shape):
+        values = rng.standard_normal((int(np.prod(shape[:-1])), shape[-1]))
+        return (2 * (values - values.mean(0)) / np.sqrt(len(values))).reshape(shape)
+
+    draw = {
+        "kernel": kernel,
+        "scale": lambda shape: rng.uniform(0.5, 1.0, shape) * np.where(rng.random(shape) < 0.2, -1, 1),
+        "bias": lambda shape: 0.1 * rng.standard_normal(shape),
+        "mean": lambda shape: 0.1 * rng.standard_normal(shape),
+        "var": lambda shape: rng.uniform(0.5, 1.5, shape),
+        "gamma": lambda shape: rng.uniform(0.5, 1.0, shape),
+        "gamma1": lambda shape: -rng.uniform(0.5, 1.0, shape),
+    }
+    shapes = jax.eval_shape(lambda: init_variables(model, seed=0))
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: np.asarray(draw[path[-1].key](leaf.shape), np.float32), shapes
+    )

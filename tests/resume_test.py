@@ -1,0 +1,174 @@
+"""A run that is killed, anywhere and often, ends as one that never was. Real processes, real signals, real disks."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from dmlcsr_jax.training.checkpoints import step_folders
+
+ROOT = pathlib.Path(__file__).parents[1]
+ONE_DEVICE = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+STEPS = 16  # 4 an epoch: one epoch, then three cycles of one
+pytestmark = pytest.mark.slow
+
+
+def command(folder, workdir, *arguments):
+    return [
+        sys.executable,
+        "main.py",
+        "--config=configs/quickstart.py:debug",
+        f"--workdir={workdir}",
+        f"--config.dataset.data_dir={folder / 'data'}",
+        "--config.dataset.synthetic.size=64",
+        "--config.input.height=32",
+        "--config.input.width=32",
+        "--config.training.epochs=4",
+        "--config.training.checkpoint_every=3",  # not where the log's lines are, nor the cycles' ends
+        "--config.training.log_every=4",
+        *arguments,
+    ]
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        command(*arguments), cwd=ROOT, env=ONE_DEVICE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process, status=0):
+    output = process.communicate(timeout=500)[0]
+    assert process.returncode == status, output
+    return output
+
+
+def items(workdir):
+    """All arrays of the last checkpoint."""
+    folder = step_folders(workdir)[0]
+    assert folder.name == str(STEPS)
+    with ocp.StandardCheckpointer() as reader:
+        return {name: reader.restore(folder / name) for name in ("variables", "teacher", "optimizer")}
+
+
+def history(workdir):
+    """The lines of metrics.jsonl without the clock."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if "per_second" not in name} for line in lines]
+
+
+def scores(workdir):
+    return {
+        folder.name: json.loads((folder / "metrics" / "metrics").read_text())["score"]
+        for folder in step_folders(workdir)
+    }
+
+
+def assert_same_run(workdir, other):
+    import jax
+
+    jax.tree.map(np.testing.assert_array_equal, items(workdir), items(other))
+    assert history(workdir) == history(other)
+    assert scores(workdir) == scores(other)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody stopped, and the seconds that it took."""
+    folder = tmp_path_factory.mktemp("whole")
+    finish(start(folder, folder / "warm-up"))  # fills the compilation cache, so that kills fall into work
+    began = time.monotonic()
+    finish(start(folder, folder / "run"))
+    assert_same_run(folder / "run", folder / "warm-up")
+    return folder, time.monotonic() - began
+
+
+def test_ten_kills_change_nothing(whole, tmp_path):
+    folder, seconds = whole
+    chance = random.Random(0)
+    kills = 0
+    while kills < 10:
+        process = start(folder, tmp_path)
+        # Later and later, so that every part of the run is met: steps, saves, re-estimation, evaluation.
+        time.sleep(seconds * chance.uniform(0.3, 1.0))
+        if process.poll() is not None and step_folders(tmp_path)[0].name == str(STEPS):
+            for path in sorted(tmp_path.rglob("*"), reverse=True):  # done before the tenth kill: once more
+                path.unlink() if path.is_file() else path.rmdir()
+            continue
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += 1
+    finish(start(folder, tmp_path))
+    assert_same_run(tmp_path, folder / "run")
+
+
+def wait_for(process, ready):
+    deadline = time.monotonic() + 300
+    while not ready() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()[0]
+
+
+def test_sigterm_saves_and_says_how_to_go_on(whole, tmp_path):
+    folder, _ = whole
+    process = start(folder, tmp_path)
+    wait_for(process, lambda: step_folders(tmp_path))
+    process.send_signal(signal.SIGTERM)
+    output = finish(process, status=0)
+    stopped = int(step_folders(tmp_path)[0].name)
+    assert f"stopped by SIGTERM after step {stopped}; the same command goes on from there" in output
+    assert stopped < STEPS
+    assert f"going on from the checkpoint of step {stopped}" in finish(start(folder, tmp_path))
+    assert_same_run(tmp_path, folder / "run")
+
+
+def test_a_truncated_newest_checkpoint_is_passed_over(whole, tmp_path):
+    folder, _ = whole
+    process = start(folder, tmp_path)
+    wait_for(process, lambda: len(step_folders(tmp_path)) > 1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    newest, before, *_ = step_folders(tmp_path)
+    for path in newest.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:20])
+    output = finish(start(folder, tmp_path))
+    assert f"{newest} cannot be read as a checkpoint" in output.replace("\n", " ")
+    assert f"going on from the checkpoint of step {before.name}" in output
+    assert_same_run(tmp_path, folder / "run")
+
+
+def test_infinite_loss_names_its_step_and_keeps_the_checkpoints(whole, tmp_path):
+    folder, _ = whole
+    output = finish(start(folder, tmp_path, "--config.optimizer.learning_rate=1e18"), status=1)
+    line = output.strip().splitlines()[-1]
+    assert line.startswith("error: the loss of step ") and "learning_rate" in line
+    assert "Traceback" not in output
+
+
+def test_a_full_disk_stops_the_run_with_a_line(whole, tmp_path):
+    """The system refuses to write more than so much to a file, as it does when a disk is full."""
+    folder, _ = whole
+    process = start(folder, tmp_path)
+    wait_for(process, lambda: step_folders(tmp_path))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = {int(step.name) for step in step_folders(tmp_path)}
+    limited = ["bash", "-c", 'ulimit -f 40; exec "$@"', "_", *command(folder, tmp_path)]
+    process = subprocess.Popen(
+        limited, cwd=ROOT, env=ONE_DEVICE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    output = finish(process, status=1)
+    line = output.strip().splitlines()[-1]
+    assert line.startswith("error: ") and str(tmp_path) in line and "cannot be written any more" in line
+    assert "Traceback" not in output
+    assert {int(step.name) for step in step_folders(tmp_path)} == kept
+    finish(start(folder, tmp_path))
+    assert_same_run(tmp_path, folder / "run")

@@ -1,0 +1,179 @@
+"""The teacher is the mean of its students, with the statistics of its own parameters."""
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from dmlcsr_jax.datasets import get_spec
+from dmlcsr_jax.losses import LossWeights
+from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.pipeline.input_pipeline import one_pass_batches
+from dmlcsr_jax.training.optimizer import make_optimizer
+from dmlcsr_jax.training.self_regulation import end_cycle, ends_cycle, estimate_statistics, moving_average
+from dmlcsr_jax.training.state import create_state, init_variables
+from dmlcsr_jax.training.steps import AXIS, make_statistics_step, make_train_step, replicate, shard
+from dmlcsr_jax.types import Batch, InputConvention
+
+REGULATION = {
+    "enabled": True,
+    "epochs_before_cycles": 3,
+    "cycle_epochs": 2,
+    "self_ensemble": True,
+    "distillation": True,
+}
+
+
+def regulation(**fields):
+    return ml_collections.ConfigDict(REGULATION | fields)
+
+
+def test_cycles_end_where_they_should():
+    ends = [step for step in range(1, 101) if ends_cycle(step, regulation(), epoch_steps=10)]
+    assert ends == [50, 70, 90]
+    assert [step for step in range(1, 60) if ends_cycle(step, regulation(epochs_before_cycles=0), 10)] == [20, 40]
+    for fields in ({"enabled": False}, {"self_ensemble": False, "distillation": False}):
+        assert not any(ends_cycle(step, regulation(**fields), 10) for step in range(1, 101))
+
+
+def test_the_teacher_of_three_cycles_is_the_mean_of_three_students():
+    rng = np.random.default_rng(0)
+    students = [{"a": rng.standard_normal((3, 4), np.float32), "b": rng.standard_normal(5, np.float32)} for _ in "012"]
+    teacher = students[0]
+    for cycle, student in enumerate(students[1:], start=1):
+        teacher = moving_average(teacher, student, jnp.asarray(cycle))
+    mean = jax.tree.map(lambda *leaves: np.mean(leaves, axis=0, dtype=np.float64), *students)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=3e-7, atol=3e-7), teacher, mean)
+
+
+@pytest.fixture(scope="module")
+def network():
+    model = DMLCSR(5, backbone="tiny", width=8, axis_name=AXIS)
+    variables = init_variables(model, seed=0)
+    moved = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), variables["params"])
+    return model, variables | {"params": moved}
+
+
+def state_of(variables):
+    config = ml_collections.ConfigDict({"optimizer": {"momentum": 0.9, "weight_decay": 0.0}})
+    return create_state(jax.tree.map(jnp.copy, variables), make_optimizer(config, lambda step: 0.01))
+
+
+def test_end_of_cycle(network):
+    _, variables = network
+    zero = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+    state = state_of(variables)
+    first = end_cycle(state, lambda params, batch_stats: zero)
+    assert int(first.cycle) == 1
+    jax.tree.map(np.testing.assert_array_equal, first.teacher, {"params": state.params, "batch_stats": zero})
+    moved = first.replace(params=jax.tree.map(lambda x: x + 1, first.params))
+    second = end_cycle(moved, lambda params, batch_stats: zero)
+    jax.tree.map(
+        lambda new, old: np.testing.assert_allclose(new, old + 0.5, atol=1e-6), second.teacher["params"], state.params
+    )
+    alone = end_cycle(moved, lambda params, batch_stats: zero, self_ensemble=False)
+    jax.tree.map(np.testing.assert_array_equal, alone.teacher["params"], moved.params)
+
+
+def examples(count):
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 256, (count, 24, 32, 3)).astype(np.uint8)
+
+
+def padded_batches(images, size):
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        filled = np.zeros((size, *images.shape[1:]), np.uint8)
+        filled[: len(part)] = part
+        yield Batch(filled, np.zeros(filled.shape[:3], np.uint8), np.arange(size) < len(part))
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_statistics_are_the_sample_weighted_mean_of_the_batches(network, devices):
+    """With a last batch of 3 in 8: by hand, from PyTorch-like momentum-0 passes over the batches as they are."""
+    model, variables = network
+    images, batch_size = examples(19), 8
+    alone = model.clone(axis_name=None)
+
+    @jax.jit
+    def own_statistics(images):
+        normalised = (images / 255.0 - jnp.array(InputConvention().mean)) / jnp.array(InputConvention().std)
+        reset = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+        given = {"params": variables["params"], "batch_stats": reset}
+        return alone.apply(given, normalised, train=True, mutable=["batch_stats"])[1]["batch_stats"]
+
+    expected = jax.tree.map(lambda x: np.zeros(x.shape), variables["batch_stats"])
+    for start in range(0, len(images), batch_size):
+        part = images[start : start + batch_size]
+        own = own_statistics(part.astype(np.float32))  # 0.9 * 0 + 0.1 * the batch's own
+        weight = len(part) / len(images) / 0.1
+        expected = jax.tree.map(lambda e, o, w=weight: e + w * np.asarray(o), expected, own)
+
+    chosen = jax.devices()[:devices]
+    step = make_statistics_step(model, InputConvention(), chosen)
+    average, seen = replicate((variables["batch_stats"], jnp.zeros(())), chosen)
+    for batch in padded_batches(images, batch_size):
+        average, seen = step(variables["params"], average, seen, shard(batch, devices))
+    assert float(seen) == 19
+    scale = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6 * scale), average, expected)
+
+
+def test_estimation_reads_whatever_batches_it_is_given(network):
+    model, variables = network
+    step = make_statistics_step(model, InputConvention())
+    params, stats = replicate((variables["params"], variables["batch_stats"]))
+    found = estimate_statistics(step, params, stats, padded_batches(examples(12), 8))
+    again = estimate_statistics(step, params, jax.tree.map(lambda x: x + 7, stats), padded_batches(examples(12), 8))
+    jax.tree.map(np.testing.assert_array_equal, found, again)  # nothing of the old statistics is left
+
+
+def test_the_teacher_softens_labels_and_is_not_changed(network):
+    model, variables = network
+    batch = next(padded_batches(examples(4), 4))
+    batch = shard(batch._replace(labels=np.random.default_rng(2).integers(0, 5, batch.labels.shape).astype(np.uint8)))
+    config = ml_collections.ConfigDict({"optimizer": {"momentum": 0.9, "weight_decay": 0.0}})
+    optimizer = make_optimizer(config, lambda step: 0.01)
+    train_step = make_train_step(model, optimizer, LossWeights(), InputConvention())
+    silent_step = make_train_step(model, optimizer, LossWeights(), InputConvention(), distillation=False)
+
+    def fresh():
+        teacher = jax.tree.map(lambda x: 1.1 * x, variables)
+        return replicate(state_of(variables).replace(teacher=teacher, cycle=jnp.asarray(1)))
+
+    taught, terms = train_step(fresh(), batch)
+    assert {"distill_parsing", "distill_binary_edge", "distill_category_edge"} <= set(terms)
+    jax.tree.map(np.testing.assert_array_equal, taught.teacher, fresh().teacher)
+    untaught, silent_terms = silent_step(fresh(), batch)
+    assert "distill_parsing" not in silent_terms
+    assert float(terms["cross_entropy"]) == pytest.approx(float(silent_terms["cross_entropy"]), rel=1e-5)
+    differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), taught.params, untaught.params)
+    assert max(jax.tree.leaves(differences)) > 1e-5
+
+
+def test_one_pass_has_every_example_once_whatever_the_hosts():
+    class Numbered:
+        def __len__(self):
+            return 11
+
+        def __getitem__(self, index):
+            import cv2
+
+            image = np.full((8, 8, 3), index, np.uint8)
+            encode = lambda array: cv2.imencode(".png", array)[1].tobytes()  # noqa: E731
+            return {"image": encode(image), "label": encode(image[..., 0]), "name": str(index)}
+
+    def take(host, hosts):
+        arguments = {"size": (8, 8), "batch_size": 4, "seed": 3, "epoch": 2}
+        batches = one_pass_batches(Numbered(), get_spec("lapa"), **arguments, process_index=host, process_count=hosts)
+        return list(batches)
+
+    whole = take(0, 1)
+    assert [batch.mask.sum() for batch in whole] == [4, 4, 3]
+    numbers = np.concatenate([batch.images[batch.mask][:, 4, 4, 0] for batch in whole])
+    assert sorted(numbers) == list(range(11))
+    parts = [take(host, 2) for host in range(2)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        for field, *split in zip(batch, *shares, strict=True):
+            np.testing.assert_array_equal(field, np.concatenate(split))
