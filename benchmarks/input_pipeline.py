@@ -201,10 +201,8 @@ def measure(size: int, pictures: int, rounds: int, tables: tuple[Table, Table]) 
 
 
 # What a side with two of something is compared with.
-_ONE_OF_TWO = {
-    "two plain loops": "plain loop",
-    "ours, 2 threads": "ours, 1 thread",
-    "ours, 2 processes": "ours, 1 process",
+_ONE_OF_TWO = {"two plain loops": "plain loop"} | {
+    f"ours, 2 {many}": f"ours, 1 {one}" for one, many in (("thread", "threads"), ("process", "processes"))
 }
 
 

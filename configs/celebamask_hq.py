@@ -17,5 +17,4 @@ from configs import default
 def get_config(arg: str = ""):
     config = default.get_config()
     config.dataset.name = "celebamask_hq"
-    config.self_regulation.enabled = True
     return default.finish(config, arg)

@@ -69,9 +69,9 @@ def in_batches(
 ) -> grain.IterDataset:
     """Batches and their [batch_size] int64 indices, in order, whatever the number of workers.
 
-    Only a few are held at a time. Threads share the work on one batch, and one more is read ahead. A worker makes a
-    piece of a batch at a time and has one more ready, all together two or three batches. In front of the reader wait
-    two more.
+    At most seven are held at a time. Threads share the work on one batch, another is read ahead, and two wait in front
+    of the reader. A worker makes a piece of a batch at a time and has about three more ready, all together some four
+    batches, and one or two wait in front of the reader.
 
     Args:
       order: what `load` is called with, an example each; a multiple of `batch_size`.
@@ -96,7 +96,7 @@ def in_batches(
         )
         loaded = loaded.mp_prefetch(grain.MultiprocessingOptions(num_workers, per_worker_buffer_size=1), _use_one_core)
     batches = loaded.batch(pieces, batch_fn=_joined)
-    return grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=2)
+    return grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=1 if num_workers else 2)
 
 
 def _cores() -> int:

@@ -190,7 +190,7 @@ def test_reading_stays_few_batches_ahead(tmp_path, workers):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch_size", [1, 3, 8])
+@pytest.mark.parametrize("batch_size", [3, 8])
 def test_any_batch_size_with_any_number_of_workers(batch_size):
     order, load = list(range(24)), functools.partial(_grey, size=SIZE)
     whole = list(in_batches(order, load, size=SIZE, batch_size=batch_size, num_workers=0))
