@@ -112,8 +112,9 @@ def _usage(values: dict[str, Any]) -> str:
         imports, run = "import onnxruntime", _RUN_ONNX
     else:
         about = (
-            f"StableHLO for {', '.join(form['platforms'])}, written by jax {form['jax']}. It needs jax alone: that "
-            "version, or one of the half year after it (jax promises no more)."
+            f"StableHLO for {', '.join(form['platforms'])}, written by jax {form['jax']}. It needs `pip install jax "
+            "flatbuffers` and none of the training code: that version of jax, or one of the half year after it (jax "
+            "promises no more)."
         )
         imports, run = "import jax.export", _RUN_STABLEHLO
     code = _CODE.format(imports=imports, size=f"({width}, {height})", run=run.format(file=values["file"]))

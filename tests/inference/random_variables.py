@@ -15,7 +15,7 @@ def random_variables(model, seed=0):
 
     def kernel(shape):
         values = rng.standard_normal((int(np.prod(shape[:-1])), shape[-1]))
-        return (2 * (values - values.mean(0)) / np.sqrt(len(values))).reshape(shape)
+        return (1.6 * (values - values.mean(0)) / np.sqrt(len(values))).reshape(shape)
 
     draw = {
         "kernel": kernel,
