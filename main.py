@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+DEFAULT_CONFIG = pathlib.Path(__file__).with_name("configs") / "default.py"
 MODES = ("train", "evaluate", "predict", "export", "demo", "convert", "prepare")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: configuration, checkpoints, logs, pictures.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
@@ -132,14 +133,19 @@ def take_flag(argv: list[str], name: str) -> str | None:
 
 
 def read_config(name: str | None, workdir: str | None) -> ConfigDict | None:
-    """The configuration of FILE.py[:argument], or else of the workdir's config.json, or else none."""
+    """The configuration of FILE.py[:argument], or else of the workdir's config.json, or else none.
+
+    Fields that an older config.json does not have take their defaults.
+    """
     if name is None:
         path = pathlib.Path(workdir or "", "config.json")
         if not workdir or not path.exists():
             return None
         try:
-            return ConfigDict(json.loads(path.read_text()))
-        except (OSError, ValueError) as error:
+            config = runpy.run_path(str(DEFAULT_CONFIG))["get_config"]()
+            config.update(json.loads(path.read_text()))
+            return config
+        except (OSError, TypeError, ValueError) as error:
             fail(f"{path} cannot be read as a configuration ({error}); name one with --config=FILE")
     path, _, argument = name.partition(":")
     if not pathlib.Path(path).is_file():
