@@ -1,4 +1,4 @@
-"""What self-regulation does where training labels are noisy: a small network on drawn faces, half an hour for all runs.
+"""What self-regulation does where training labels are noisy: a small network on drawn faces.
 
     python -m benchmarks.label_noise
 

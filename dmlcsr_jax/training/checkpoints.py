@@ -5,12 +5,8 @@ there is one), `optimizer` (what only training needs), `window` (the log's line 
 (classes, network, input convention: JSON). Inference reads `teacher` or `variables`, and `card`.
 """
 
-import contextlib
 import pathlib
 import shutil
-import sys
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -19,7 +15,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from dmlcsr_jax.console import console, quiet
+from dmlcsr_jax.console import console
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.hosts import is_first
 from dmlcsr_jax.training.card import Card
@@ -80,40 +76,6 @@ def save(
 
 def _optimizer_item(state: TrainState) -> dict[str, Any]:
     return {"step": state.step, "cycle": state.cycle, "opt_state": state.opt_state}
-
-
-@contextlib.contextmanager
-def writing(place: pathlib.Path) -> Iterator[None]:
-    """Turns what a full disk or a missing right makes of writing below `place` into one UserError.
-
-    The threads that write would each print their own story besides; they are not heard meanwhile.
-    """
-    hooks = sys.unraisablehook, threading.excepthook
-    sys.unraisablehook = threading.excepthook = lambda *_: None
-    try:
-        with quiet():
-            yield
-    except UserError:
-        raise
-    except Exception as error:  # Orbax, TensorStore and the system raise many kinds
-        reason = next((text for text in _WRITE_ERRORS if text.lower() in str(error).lower()), None)
-        if reason is None:
-            raise
-        raise UserError(
-            f"{place} cannot be written any more ({reason}); the checkpoints in it are whole: make room, and the same "
-            "command goes on from the last one"
-        ) from error
-    finally:
-        sys.unraisablehook, threading.excepthook = hooks
-
-
-_WRITE_ERRORS = (
-    "No space left on device",
-    "Disk quota exceeded",
-    "File too large",
-    "Read-only file system",
-    "Permission denied",
-)
 
 
 def save_variables(directory: str | pathlib.Path, variables: dict[str, Any], card: Card) -> None:

@@ -16,6 +16,7 @@ from dmlcsr_jax.hosts import is_first
 from dmlcsr_jax.losses import LossWeights
 from dmlcsr_jax.training import checkpoints
 from dmlcsr_jax.training.data import one_pass, training_batches
+from dmlcsr_jax.training.disk import writing
 from dmlcsr_jax.training.initial import initial_variables
 from dmlcsr_jax.training.logs import RunLog, progress_bar, write_overview
 from dmlcsr_jax.training.plan import Plan
@@ -55,7 +56,7 @@ def train(config: ConfigDict, dataset: Dataset, plan: Plan, workdir: pathlib.Pat
     )
     statistics_step = make_statistics_step(plan.model, plan.card.convention)
     with (
-        checkpoints.writing(workdir),
+        writing(workdir),
         checkpoints.open_manager(workdir / "checkpoints") as manager,
         progress_bar("training") as progress,
         preemption_notice() as preempted,

@@ -1,0 +1,44 @@
+"""What becomes of a run when nothing more can be written."""
+
+import contextlib
+import pathlib
+import sys
+import threading
+from collections.abc import Iterator
+
+from dmlcsr_jax.console import quiet
+from dmlcsr_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def writing(place: pathlib.Path) -> Iterator[None]:
+    """Turns what a full disk or a missing right makes of writing below `place` into one UserError.
+
+    The threads that write would each print their own story besides; they are not heard meanwhile.
+    """
+    hooks = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook = threading.excepthook = lambda *_: None
+    try:
+        with quiet():
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # Orbax, TensorStore and the system raise many kinds
+        reason = next((text for text in _WRITE_ERRORS if text.lower() in str(error).lower()), None)
+        if reason is None:
+            raise
+        raise UserError(
+            f"{place} cannot be written any more ({reason}); the checkpoints in it are whole: make room, and the same "
+            "command goes on from the last one"
+        ) from error
+    finally:
+        sys.unraisablehook, threading.excepthook = hooks
+
+
+_WRITE_ERRORS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "Read-only file system",
+    "Permission denied",
+)
