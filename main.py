@@ -55,6 +55,9 @@ _FORMATS = flags.DEFINE_list("formats", "stablehlo,onnx", "What export writes; O
 
 def main(argv: list[str]) -> None:
     """Runs the mode; imports late, so that --help and a wrong flag answer at once."""
+    from dmlcsr_jax import xla_flags
+
+    xla_flags.compute_in_order()
     import jax
 
     from dmlcsr_jax import app as modes

@@ -3,8 +3,8 @@
     python -m benchmarks.evaluation [--size=473] [--pictures=4] [--batch=2] [--backbone=tiny --width=32] [--repeats=2]
 
 Evaluation: decode PNG files of drawn faces, warp, parse, argmax, lay back at the label's size, one confusion
-matrix, scores. Re-estimation: decode, warp, one forward pass in training mode, which moves the running statistics.
-Pictures are drawn with `--picture-size` and shrunk to the network's input. The scores of both sides are shown.
+matrix, scores. Re-estimation: decode, warp, forward passes whose batch statistics are averaged. Pictures are
+drawn with `--picture-size` and shrunk to the network's input. The scores of both sides, or a mean, are shown.
 """
 
 from functools import partial
@@ -21,8 +21,8 @@ from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.datasets.images import encode_image, encode_label
 from dmlcsr_jax.evaluation import evaluator
 from dmlcsr_jax.pipeline.input_pipeline import Examples, eval_batches
-from dmlcsr_jax.pipeline.normalize import normalize
-from dmlcsr_jax.training.steps import make_predict_step
+from dmlcsr_jax.training.self_regulation import estimate_statistics
+from dmlcsr_jax.training.steps import AXIS, make_predict_step, make_statistics_step, replicate
 from dmlcsr_jax.types import InputConvention
 
 SPEC = get_spec("synthetic")
@@ -43,21 +43,14 @@ def evaluate(work: Workload, source: Examples) -> Run:
 
 
 def reestimate(work: Workload, source: Examples) -> Run:
-    """Our batch statistics by forward passes in training mode; returns the first running mean."""
-    model = work.model()
-    variables = jax.device_put(work.variables())
-
-    @jax.jit
-    def updated(variables, images):
-        pictures = normalize(images, dtype=model.dtype)
-        return variables | model.apply(variables, pictures, train=True, mutable=["batch_stats"])[1]
+    """Our batch statistics, estimated as at the end of a cycle; returns the first mean."""
+    step = make_statistics_step(work.model(axis_name=AXIS), InputConvention())
+    variables = replicate(work.variables())
 
     def run() -> np.ndarray:
-        nonlocal variables
-        for batch, _ in eval_batches(source, size=(work.size, work.size), batch_size=work.batch):
-            variables = updated(variables, batch.images)
-        jax.block_until_ready(variables)
-        return np.asarray(variables["batch_stats"]["encoder"]["bn1"]["mean"])
+        batches = (batch for batch, _ in eval_batches(source, size=(work.size, work.size), batch_size=work.batch))
+        statistics = estimate_statistics(step, variables["params"], variables["batch_stats"], batches)
+        return np.asarray(statistics["encoder"]["bn1"]["mean"])
 
     return run
 

@@ -2,10 +2,12 @@
 
 import concurrent.futures
 import contextlib
+import ctypes
+import gc
 import multiprocessing
 import os
 import pathlib
-import resource
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +17,9 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
+from dmlcsr_jax import xla_flags
+
+xla_flags.compute_in_order()  # as main.py does
 # A GPU is shared with PyTorch here: JAX must not take most of it at once.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
@@ -97,8 +102,8 @@ def relative_difference(ours: Any, theirs: Any) -> float:
 def peak_memory(make: Callable[[], Run]) -> int:
     """Bytes that a side takes at its highest, in a process of its own. `make` and what it holds must be picklable.
 
-    On a CPU it is the process's peak, less what it held before `make`, so that libraries do not count. Nor does
-    compiling where the compilation cache has the program.
+    On a CPU it is the process's highest resident memory in the second and third run, less what it held before `make`:
+    neither libraries nor what making and compiling left behind count, but all that a run needs does.
     """
     os.environ["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir or ""
     context = multiprocessing.get_context("spawn")
@@ -110,13 +115,24 @@ def _peak_memory(make: Callable[[], Run]) -> int:
     jax.devices()
     with contextlib.suppress(ImportError):
         import benchmarks.torch_sides  # noqa: F401
-    before = _resident_bytes()
+    before = _resident_bytes("VmRSS")
     run = make()
+    run()
+    _give_back()
     for _ in range(2):
         run()
     on_device = getattr(run, "device_peak_bytes", lambda: None)()
-    return on_device or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return on_device or _resident_bytes("VmHWM") - before
 
 
-def _resident_bytes() -> int:
-    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def _give_back() -> None:
+    """Returns what is free to the system, and forgets how high the memory has been (Linux)."""
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
+def _resident_bytes(kind: str) -> int:
+    """Resident memory of this process: "VmRSS" now, "VmHWM" at its highest."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(rf"{kind}:\s+(\d+) kB", status)[1]) * 1024

@@ -22,7 +22,7 @@ class Norm(nn.Module):
 
     def __init__(self, channels: int, activation: str = "leaky_relu", absolute: bool = True):
         super().__init__()
-        self.activation, self.absolute = activation, absolute
+        self.activation, self.absolute, self.momentum = activation, absolute, 0.1
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -33,7 +33,7 @@ class Norm(nn.Module):
         """[B, C, ...] -> [B, C, ...]; the activation overwrites its input, as is usual to save memory."""
         weight = self.weight.abs() + EPSILON if self.absolute else self.weight
         statistics = self.running_mean, self.running_var
-        x = functional.batch_norm(x, *statistics, weight, self.bias, self.training, 0.1, EPSILON)
+        x = functional.batch_norm(x, *statistics, weight, self.bias, self.training, self.momentum, EPSILON)
         if self.activation == "leaky_relu":
             return functional.leaky_relu(x, SLOPE, inplace=True)
         return functional.relu(x, inplace=True) if self.activation == "relu" else x

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks import torch_losses
 from benchmarks.side_by_side import Run
-from benchmarks.torch_network import TorchDMLCSR, resize, torch_network_of
+from benchmarks.torch_network import Norm, TorchDMLCSR, resize, torch_network_of
 from benchmarks.workload import Workload, on_accelerator
 from dmlcsr_jax.datasets.spec import IGNORE_ID, FaceSpec
 from dmlcsr_jax.evaluation.confusion import scores
@@ -147,13 +147,16 @@ def evaluate(work: Workload, source: Examples, spec: FaceSpec) -> Run:
 
 
 def reestimate(work: Workload, source: Examples) -> Run:
-    """Batch statistics by forward passes in training mode; returns the first running mean."""
+    """Batch statistics, the average of the batches' own, by forward passes in training mode; returns the first mean."""
     network = network_of(work)
     network.train()
+    norms = [module for module in network.modules() if isinstance(module, Norm)]
 
     def run() -> np.ndarray:
         with torch.no_grad(), mixed_precision(work):
-            for _, x in batches(work, source):
+            for number, (_, x) in enumerate(batches(work, source), 1):
+                for norm in norms:
+                    norm.momentum = 1 / number
                 network(x.to(device()))
         wait()
         return network.bn1.running_mean.cpu().numpy().copy()

@@ -48,7 +48,7 @@ def prepared_step(work: Workload, rematerialise: bool = False):
     optimizer = make_optimizer(default.get_config(), optax.constant_schedule(1e-3))
     model = work.model(axis_name=AXIS, rematerialise=rematerialise)
     device = jax.local_devices()[:1]
-    step = make_train_step(model, optimizer, LossWeights(), InputConvention(), device)
+    step = make_train_step(model, optimizer, LossWeights(), InputConvention(), devices=device)
     images, labels = work.faces()
     batch = shard(Batch(images, labels, labels[:, 0, 0] >= 0), 1)
     return step, replicate(create_state(work.variables(), optimizer), device), batch

@@ -19,6 +19,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.seed = 0
     # A checkpoint (or workdir) to start from instead of chance; its classes may be others.
     config.init_from = ""
+    # Training steps to trace with jax.profiler into WORKDIR/profile, from the third step on; 0 for none.
+    config.profile = 0
 
     config.dataset = ConfigDict()
     # synthetic (faces drawn by code), celebamask_hq, lapa, helen, or folder (your own pictures and labels).

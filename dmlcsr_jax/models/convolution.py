@@ -28,6 +28,7 @@ Geometry = tuple[int, int, int]  # strides, dilation, groups
 # F(4x4, 3x3) of Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308, §4:
 # in one dimension, 4 outputs of a 3-tap filter g on 6 inputs d are OUTPUT [(KERNEL g) * (INPUT d)].
 TILE = 4
+WIDEST = 512  # input channels whose kernels are transformed at a time
 INPUT = np.array(
     [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
      [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]
@@ -113,7 +114,7 @@ def _cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
     if kernel.shape[:2] == (1, 1) and groups == 1:
         return lax.dot_general(x[:, ::strides, ::strides], kernel[0, 0], (((3,), (0,)), ((), ())))
     if _suits_winograd(x, kernel, geometry) and min(kernel.shape[2:]) >= 64:
-        return _winograd(x, kernel, dilation)
+        return sum(_winograd(x[..., part], kernel[:, :, part], dilation) for part in _parts(kernel))
     return _direct(x, kernel, geometry)
 
 
@@ -124,13 +125,15 @@ def _cpu_gradients(geometry: Geometry, x: Array, kernel: Array, gradient: Array)
     if not (kernel.shape[:2] == (3, 3) and groups == 1):
         return jax.vjp(partial(_cpu, geometry=geometry), x, kernel)[1](gradient)
     if _suits_winograd(x, kernel, geometry) and min(kernel.shape[2:]) >= 64:
-        x_gradient = _winograd(gradient, kernel, dilation, transposed=True)
+        parts = [_winograd(gradient, kernel[:, :, part], dilation, transposed=True) for part in _parts(kernel)]
+        x_gradient = jnp.concatenate(parts, axis=-1)
     elif strides == 1:  # the input gradient of a convolution is one with the kernel turned round
         x_gradient = _direct(gradient, kernel[::-1, ::-1].swapaxes(2, 3), geometry)
     else:
         (x_gradient,) = jax.vjp(lambda x: _direct(x, kernel, geometry), x)[1](gradient)
     if _suits_winograd(x, kernel, geometry) and kernel.shape[2] * kernel.shape[3] >= 512:
-        kernel_gradient = _winograd_kernel_gradient(x, gradient, dilation)
+        parts = [_winograd_kernel_gradient(x[..., part], gradient, dilation) for part in _parts(kernel)]
+        kernel_gradient = jnp.concatenate(parts, axis=2)
     elif strides > 1:
         taps = jnp.stack(_taps(x, kernel.shape, geometry))
         kernel_gradient = lax.dot_general(taps, gradient, (((1, 2, 3), (0, 1, 2)), ((), ()))).reshape(kernel.shape)
@@ -189,15 +192,23 @@ def _winograd(x: Array, kernel: Array, dilation: int, transposed: bool = False) 
 
 @partial(jax.jit, static_argnames="dilation")
 def _winograd_kernel_gradient(x: Array, gradient: Array, dilation: int) -> Array:
-    """Gradient of `_winograd` in the kernel: the transposed transforms around 36 products [I, B H W / 16] [.., O]."""
+    """Gradient of `_winograd` in the kernel: the transposed transforms around 36 products [I, B H W / 16] [.., O].
+
+    Columns are transformed before rows here: if these were the tiles of `_winograd`, XLA would keep those until now.
+    """
     if dilation > 1:
         return _winograd_kernel_gradient(_scatter(x, dilation), _scatter(gradient, dilation), 1)
     gradient = _pad_to_multiple(gradient, TILE)
-    gradient = _combine(OUTPUT.T, [gradient[:, i::TILE] for i in range(TILE)])
-    gradient = _combine(OUTPUT.T, [gradient[:, :, :, j::TILE] for j in range(TILE)])
-    x, gradient = (tiles.reshape(6, 6, -1, tiles.shape[-1]) for tiles in (_input_tiles(x), gradient))
-    kernel = jnp.einsum("jinc,jino->jico", x, gradient)
-    return jnp.tensordot(KERNEL_2D, kernel, ((0, 1), (0, 1)))
+    gradient = _combine(OUTPUT.T, [gradient[:, :, j::TILE] for j in range(TILE)])
+    gradient = _combine(OUTPUT.T, [gradient[:, :, i::TILE] for i in range(TILE)])
+    x, gradient = (tiles.reshape(6, 6, -1, tiles.shape[-1]) for tiles in (_input_tiles(x, (2, 1)), gradient))
+    kernel = jnp.einsum("ijnc,ijno->ijco", x, gradient)
+    return jnp.tensordot(KERNEL_2D, kernel, ((1, 0), (0, 1)))
+
+
+def _parts(kernel: Array) -> list[slice]:
+    """Input channels some at a time: a transformed kernel takes four times the memory of the kernel."""
+    return [slice(start, start + WIDEST) for start in range(0, kernel.shape[2], WIDEST)]
 
 
 def _after(x: Array, constant: np.ndarray) -> Array:
@@ -205,15 +216,17 @@ def _after(x: Array, constant: np.ndarray) -> Array:
     return constant + 0 * x[(0,) * x.ndim]
 
 
-def _input_tiles(x: Array) -> Array:
-    """Transforms tiles of 6x6 pixels that overlap by 2: [6 (along W), 6 (along H), B, ceil(H / 4), ceil(W / 4), I].
+def _input_tiles(x: Array, axes: tuple[int, int] = (1, 2)) -> Array:
+    """Transforms tiles of 6x6 pixels that overlap by 2, first along axes[0]: [6, 6, B, ceil(H / 4), ceil(W / 4), I].
 
-    Only rows and columns of whole arrays are combined, and stacked in front, so that the channels stay innermost.
+    The first axis of the result is of the direction transformed last. Only rows and columns of whole arrays are
+    combined, and stacked in front, so that the channels stay innermost.
     """
     x = jnp.pad(_pad_to_multiple(x, TILE), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    tall, wide = x.shape[1] - 5, x.shape[2] - 5
-    x = _combine(INPUT, [x[:, i : i + tall : TILE] for i in range(6)])
-    return _combine(INPUT, [x[:, :, :, j : j + wide : TILE] for j in range(6)])
+    for stacked, axis in enumerate(axes):
+        long = x.shape[axis + stacked] - 5
+        x = _combine(INPUT, [lax.slice_in_dim(x, i, i + long, TILE, axis + stacked) for i in range(6)])
+    return x
 
 
 def _combine(matrix: np.ndarray, arrays: Sequence[Array], axis: int = 0) -> Array:

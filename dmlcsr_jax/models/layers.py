@@ -138,19 +138,20 @@ def _normalise_forward(x, scale, bias, activation, axis_name):
 
 def _normalise_backward(activation, axis_name, residuals, gradients):
     x, scale, bias, mean, var = residuals
-    centred, axes = x.astype(scale.dtype) - mean, tuple(range(x.ndim - 1))
+    # Not x - mean: XLA would see that it is the forward pass's, and keep that beside x until here.
+    negated, axes = mean - x.astype(scale.dtype), tuple(range(x.ndim - 1))
     inverse = jax.lax.rsqrt(var + EPSILON)
     factor = scale * inverse
     gradient = gradients[0].astype(scale.dtype)
     if activation != "none":
         below = SLOPE * gradient if activation == "leaky_relu" else 0
-        gradient = jnp.where(centred * factor + bias > 0, gradient, below)
-    sums = jnp.stack([gradient.sum(axes), (gradient * centred).sum(axes) * inverse])
+        gradient = jnp.where(bias - negated * factor > 0, gradient, below)
+    sums = jnp.stack([gradient.sum(axes), -(gradient * negated).sum(axes) * inverse])
     by_bias, by_scale = sums
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)
     by_mean, by_deviation = sums / _count(x, axis_name)
-    by_x = factor * (gradient - by_mean - centred * (by_deviation * inverse))
+    by_x = factor * (gradient - by_mean + negated * (by_deviation * inverse))
     return by_x.astype(x.dtype), by_scale, by_bias
 
 

@@ -21,6 +21,7 @@ from dmlcsr_jax.training.initial import initial_variables
 from dmlcsr_jax.training.logs import RunLog, progress_bar, write_overview
 from dmlcsr_jax.training.plan import Plan
 from dmlcsr_jax.training.preemption import preemption_notice
+from dmlcsr_jax.training.profiling import step_tracer
 from dmlcsr_jax.training.report import Reporter, is_due
 from dmlcsr_jax.training.self_regulation import end_cycle, ends_cycle, estimate_statistics
 from dmlcsr_jax.training.state import TrainState, create_state, init_variables
@@ -60,6 +61,7 @@ def train(config: ConfigDict, dataset: Dataset, plan: Plan, workdir: pathlib.Pat
         checkpoints.open_manager(workdir / "checkpoints") as manager,
         progress_bar("training") as progress,
         preemption_notice() as preempted,
+        step_tracer(workdir / "profile", config.profile) as traced,
     ):
         state, window = start_or_resume(config, plan, manager, workdir)
         start = int(state.step)
@@ -67,7 +69,8 @@ def train(config: ConfigDict, dataset: Dataset, plan: Plan, workdir: pathlib.Pat
         log = RunLog(workdir, start, active=is_first())
         report = Reporter(config, plan, log, progress, start, window)
         for step in range(start + 1, plan.total_steps + 1):
-            state, terms = train_step(state, shard(next(batches)))
+            with traced(step, state):
+                state, terms = train_step(state, shard(next(batches)))
             report(step, terms)
             cycle_ends = ends_cycle(step, config.self_regulation, plan.epoch_steps)
             stop = preempted(step)

@@ -11,6 +11,7 @@ from dmlcsr_jax.training.logs import write_atomically
 
 # Fields that a run may change when it goes on: they decide where and how fast, not what is learnt.
 _FREE_FIELDS = (
+    "profile",
     "dataset.path",
     "dataset.data_dir",
     "dataset.bad_files",

@@ -1,0 +1,51 @@
+"""A trace of where the time of training steps goes."""
+
+import itertools
+import pathlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import jax
+
+from dmlcsr_jax.console import console
+
+WARM_UP = 2  # steps before the trace: the first one compiles
+
+
+@contextmanager
+def step_tracer(folder: pathlib.Path, steps: int) -> Iterator[Callable[[int, Any], AbstractContextManager]]:
+    """Within it, gives (step, state) -> the context to take that step in; some steps are traced by `jax.profiler`.
+
+    `state` is what the step before returned; the trace waits for it before it begins and before it ends.
+
+    Args:
+      folder: receives the trace, for TensorBoard's profile page (XProf), and in it `perfetto_trace.json.gz` for
+        ui.perfetto.dev.
+      steps: how many are traced, from the third one that this process takes; 0 traces none.
+    """
+    count = itertools.count()
+    running = False
+
+    def stop() -> None:
+        nonlocal running
+        if running:
+            running = False
+            jax.profiler.stop_trace()
+            console.print(f"profile: {folder}")
+
+    def traced(step: int, state: Any) -> AbstractContextManager:
+        nonlocal running
+        taken = next(count)
+        if steps > 0 and taken in (WARM_UP, WARM_UP + steps):
+            jax.block_until_ready(state)
+            stop()
+            if taken == WARM_UP:
+                jax.profiler.start_trace(folder, create_perfetto_trace=True)
+                running = True
+        return jax.profiler.StepTraceAnnotation("train", step_num=step) if running else nullcontext()
+
+    try:
+        yield traced
+    finally:
+        stop()
