@@ -24,7 +24,7 @@ xla_flags.compute_in_order()  # as main.py does
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 OURS = "dmlcsr_jax"  # what the names of our sides begin with
-REST = 0.2  # seconds between two runs, in which the other side's threads stop spinning
+REST = 1.0  # seconds between two runs, in which the other side's threads stop spinning; 0.2 costs the next one a tenth
 Run = Callable[[], Any]  # does the work once and waits until it is done
 
 console = Console(width=120)

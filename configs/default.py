@@ -91,7 +91,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.dual_graph = True
     # Computation in float32 or bfloat16; parameters, statistics and losses are float32 always.
     config.model.dtype = "float32"
-    # Recompute residual blocks in the backward pass: less memory, about a third more time.
+    # Recompute residual blocks in the backward pass: a tenth less memory for a tenth more time on a CPU, measured with
+    # ResNet-101 at small batches (docs/performance.md).
     config.model.rematerialise = False
 
     config.loss = ConfigDict()
