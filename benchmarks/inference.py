@@ -17,13 +17,15 @@ import numpy as np
 from benchmarks import side_by_side, workload
 from benchmarks.side_by_side import OURS, Run
 from benchmarks.workload import Workload
+from dmlcsr_jax.models import parse, prepare_variables
 from dmlcsr_jax.pipeline.normalize import normalize
 
 
 def ours(work: Workload, images: np.ndarray) -> Run:
     """Parsing logits by this package."""
-    parse = jax.jit(partial(work.model().apply, method="parse"))
-    run = workload.waited(parse, jax.device_put(work.variables()), normalize(images))
+    model = work.model()
+    variables = prepare_variables(model, jax.device_put(work.variables()))
+    run = workload.waited(jax.jit(partial(parse, model)), variables, normalize(images))
     return lambda: np.asarray(run())
 
 

@@ -14,6 +14,7 @@ from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.detector import Detection, Detector, face_matrix, take_crop, whole_matrix
 from dmlcsr_jax.inference.face import FaceCrop, ParsedFace
 from dmlcsr_jax.inference.pictures import Picture, as_array, is_one
+from dmlcsr_jax.models import prepare_variables
 from dmlcsr_jax.training import checkpoints
 from dmlcsr_jax.training.state import create_model
 from dmlcsr_jax.training.steps import parse_labels, parse_logits
@@ -55,10 +56,10 @@ class FaceParser:
         check_scales(scales)
         self.spec = card.spec
         self.card = card
-        self._variables = variables
         self.batch_size = batch_size
         self._detector = detector
         model = create_model(card.spec.num_classes, ConfigDict(card.model))
+        self._variables = prepare_variables(model, variables)
         averaging = {"flip_table": card.spec.flip_table() if flip else None, "scales": tuple(scales)}
 
         def probabilities(variables, images):

@@ -38,7 +38,15 @@ KERNEL_2D = np.einsum("jq,ip->jipq", KERNEL, KERNEL).astype(np.float32)  # [6 (W
 OUTPUT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
 
-def convolution(x: Array, kernel: Array, *, strides: int = 1, dilation: int = 1, groups: int = 1) -> Array:
+def convolution(
+    x: Array,
+    kernel: Array,
+    *,
+    strides: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    transformed: Array | None = None,
+) -> Array:
     """Convolution with odd kernels, padded with zeros so that stride 1 keeps the size, without bias.
 
     y[b, h, w, o] = sum_{i, j, c} x[b, s h + d i - p_h, s w + d j - p_w, c] kernel[i, j, c, o], where s is the
@@ -53,6 +61,7 @@ def convolution(x: Array, kernel: Array, *, strides: int = 1, dilation: int = 1,
       strides: step along both axes.
       dilation: distance between neighbouring taps of the kernel.
       groups: number of groups of channels; groups == I == O is a depthwise convolution.
+      transformed: `transform_kernel(kernel)`, to save time where one kernel serves many pictures on a CPU.
 
     Returns:
       [B, ceil(H / strides), ceil(W / strides), O] of the dtype of x, differentiable (reverse mode) in both arguments.
@@ -60,7 +69,14 @@ def convolution(x: Array, kernel: Array, *, strides: int = 1, dilation: int = 1,
     geometry = (strides, dilation, groups)
     if not x.dtype == kernel.dtype == jnp.float32:
         return _direct(x, kernel, geometry)
+    if transformed is not None and _suits_winograd(x, kernel, geometry):
+        return _winograd_products(x, transformed, dilation)
     return _by_platform(*_equally_varying(x, kernel), geometry)
+
+
+def transform_kernel(kernel: Array) -> Array | None:
+    """A float32 kernel [3, 3, I, O] as Winograd's products take it, [6, 6, I, O]; None where that does not pay."""
+    return jnp.tensordot(KERNEL_2D, kernel, 2) if _is_wide(kernel) else None
 
 
 def _direct(x: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -113,7 +129,7 @@ def _cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
         return sum(tap * weights for tap, weights in zip(taps, kernel.reshape(-1, groups), strict=True))
     if kernel.shape[:2] == (1, 1) and groups == 1:
         return lax.dot_general(x[:, ::strides, ::strides], kernel[0, 0], (((3,), (0,)), ((), ())))
-    if _suits_winograd(x, kernel, geometry) and min(kernel.shape[2:]) >= 64:
+    if _suits_winograd(x, kernel, geometry) and _is_wide(kernel):
         return sum(_winograd(x[..., part], kernel[:, :, part], dilation) for part in _parts(kernel))
     return _direct(x, kernel, geometry)
 
@@ -124,7 +140,7 @@ def _cpu_gradients(geometry: Geometry, x: Array, kernel: Array, gradient: Array)
         return _product_gradients(x, kernel, gradient, strides)
     if not (kernel.shape[:2] == (3, 3) and groups == 1):
         return jax.vjp(partial(_cpu, geometry=geometry), x, kernel)[1](gradient)
-    if _suits_winograd(x, kernel, geometry) and min(kernel.shape[2:]) >= 64:
+    if _suits_winograd(x, kernel, geometry) and _is_wide(kernel):
         parts = [_winograd(gradient, kernel[:, :, part], dilation, transposed=True) for part in _parts(kernel)]
         x_gradient = jnp.concatenate(parts, axis=-1)
     elif strides == 1:  # the input gradient of a convolution is one with the kernel turned round
@@ -170,20 +186,27 @@ def _suits_winograd(x: Array, kernel: Array, geometry: Geometry) -> bool:
     return kernel.shape[:2] == (3, 3) and strides == groups == 1 and pixels >= 512
 
 
+def _is_wide(kernel: Array) -> bool:
+    """Whether a 3x3 kernel has channels enough for the products to outweigh the transforms of the pictures."""
+    return kernel.shape[:2] == (3, 3) and min(kernel.shape[2:]) >= 64
+
+
 @partial(jax.jit, static_argnames=("dilation", "transposed"))
 def _winograd(x: Array, kernel: Array, dilation: int, transposed: bool = False) -> Array:
     """3x3 convolution, stride 1, by F(4x4, 3x3): 36 products of matrices [B H W / 16, I] and [I, O].
 
     `transposed` computes the gradient by the input from that by the output: the same with the kernel turned round.
     """
+    taps = KERNEL_2D[:, :, ::-1, ::-1] if transposed else KERNEL_2D
+    return _winograd_products(x, jnp.tensordot(_after(x, taps), kernel, 2), dilation, transposed)
+
+
+def _winograd_products(x: Array, kernel: Array, dilation: int, transposed: bool = False) -> Array:
+    """`_winograd` with a kernel already transformed, [6, 6, I, O]."""
     if dilation > 1:
-        return _gather(_winograd(_scatter(x, dilation), kernel, 1, transposed), dilation, x.shape)
-    if transposed:
-        kernel = jnp.tensordot(_after(x, KERNEL_2D[:, :, ::-1, ::-1]), kernel, 2)  # [6, 6, I, O]
-        y = jnp.einsum("jibhwo,jico->jibhwc", _input_tiles(x), kernel)
-    else:
-        kernel = jnp.tensordot(_after(x, KERNEL_2D), kernel, 2)
-        y = jnp.einsum("jibhwc,jico->jibhwo", _input_tiles(x), kernel)
+        y = _winograd_products(_scatter(x, dilation), kernel, 1, transposed)
+        return _gather(y, dilation, x.shape)
+    y = jnp.einsum("jibhwo,jico->jibhwc" if transposed else "jibhwc,jico->jibhwo", _input_tiles(x), kernel)
     _, _, batch, high, wide, channels = y.shape
     y = _combine(OUTPUT, list(y), axis=4).reshape(6, batch, high, wide * TILE, channels)
     y = _combine(OUTPUT, list(y), axis=2).reshape(batch, high * TILE, wide * TILE, channels)

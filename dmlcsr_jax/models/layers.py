@@ -61,6 +61,7 @@ class Conv(nn.Module):
             strides=self.strides,
             dilation=self.dilation,
             groups=self.groups,
+            transformed=self.get_variable("winograd", "kernel"),
         )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), parameter_dtype(self.dtype))

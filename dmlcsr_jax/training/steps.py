@@ -5,6 +5,7 @@ plain tree. Batches have a leading axis of local devices (`shard`).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ import numpy as np
 import optax
 
 from dmlcsr_jax.losses import LossWeights, multi_task_loss
-from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models import DMLCSR, parse
 from dmlcsr_jax.models.averaging import averaged_logits
 from dmlcsr_jax.models.statistics import batch_statistics_of
 from dmlcsr_jax.pipeline.normalize import normalize
@@ -130,10 +131,7 @@ def parse_logits(
 
     `flip_table` and `scales` as in `averaged_logits`. Source of the plain case: the published code's evaluate.py.
     """
-
-    def logits_fn(normalised: Array) -> jax.Array:
-        return model.apply(variables, normalised, method="parse")
-
+    logits_fn = partial(parse, model, variables)
     return averaged_logits(logits_fn, normalize(images, convention, model.dtype), flip_table, scales)
 
 

@@ -8,7 +8,7 @@ from jax import export
 from jax.sharding import PartitionSpec as P
 
 from dmlcsr_jax.models import convolution as module
-from dmlcsr_jax.models.convolution import convolution
+from dmlcsr_jax.models.convolution import convolution, transform_kernel
 
 CHANNELS = 6
 # input channels, output channels, groups
@@ -72,6 +72,25 @@ def test_winograd_agrees_with_lax(channels, dilation, size, monkeypatch):
     monkeypatch.setattr(module, "_input_tiles", lambda x, *axes: taken.append(x.shape) or input_tiles(x, *axes))
     compare((2, *size), 3, channels, dilation=dilation)
     assert taken
+
+
+@pytest.mark.parametrize(
+    ("size", "strides"), [((30, 19), 1), ((30, 19), 2), ((9, 9), 1)], ids=["used", "stride", "small"]
+)
+def test_a_kernel_transformed_before_changes_nothing(size, strides):
+    x, kernel = inputs((2, *size), 3, (64, 80, 1))
+    transformed = jax.jit(transform_kernel)(kernel)
+    assert transformed.shape == (6, 6, 64, 80)
+    y = jax.jit(functools.partial(convolution, strides=strides))(x, kernel, transformed=transformed)
+    expected = reference(x, kernel, strides=strides)
+    assert np.abs(y - expected).max() <= 1e-4 * np.abs(expected).max()
+    if (size, strides) == ((30, 19), 1):  # that it is used shows in what a wrong one does
+        assert np.abs(convolution(x, kernel, transformed=0 * transformed)).max() == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 64, 64), (3, 3, 1, 64), (3, 3, 64, 19), (7, 7, 64, 64)])
+def test_other_kernels_are_not_transformed(shape):
+    assert transform_kernel(jnp.zeros(shape)) is None
 
 
 @pytest.mark.parametrize("dtype", [np.float64, jnp.bfloat16])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models import DMLCSR, dml_csr, parse, prepare_variables
 from dmlcsr_jax.models.backbones import BACKBONES, get_backbone
 from dmlcsr_jax.models.backbones.resnet import ResNet
 from dmlcsr_jax.models.layers import LayerFactory
@@ -167,3 +167,25 @@ def test_rematerialising_changes_nothing():
 
     again, plain = gradients(encoders[1]), gradients(encoders[0])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max()), again, plain)
+
+
+@pytest.mark.parametrize(("count", "at_once"), [(1, 1), (3, 2), (4, 2), (4, 4)])
+def test_pictures_parsed_some_at_a_time_are_those_parsed_together(monkeypatch, count, at_once):
+    monkeypatch.setattr(dml_csr, "PIXELS_AT_ONCE", at_once * 48 * 40)
+    model = DMLCSR(5, backbone="tiny", width=8, edge_heads=False)
+    images = jax.random.normal(jax.random.key(0), (count, 48, 40, 3))
+    variables = model.init(jax.random.key(1), images)
+    together = model.apply(variables, images, method="parse")
+    assert_close(jax.jit(parse, static_argnums=0)(model, variables, images), together, 1e-5)
+
+
+def test_prepared_variables_parse_alike():
+    model = DMLCSR(5, backbone="tiny", width=32, edge_heads=False)
+    images = jax.random.normal(jax.random.key(0), (1, 192, 200, 3))
+    variables = jax.jit(model.init)(jax.random.key(1), images)
+    prepared = prepare_variables(model, variables)
+    assert prepared["winograd"]["context"]["conva_0"]["kernel"].shape == (6, 6, 256, 256)
+    plain = jax.jit(parse, static_argnums=0)(model, variables, images)
+    assert_close(jax.jit(parse, static_argnums=0)(model, prepared, images), plain, 1e-5)
+    half = model.clone(dtype=jnp.bfloat16)
+    assert prepare_variables(half, variables) is variables
