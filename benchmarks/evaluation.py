@@ -20,6 +20,7 @@ from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.datasets.images import encode_image, encode_label
 from dmlcsr_jax.evaluation import evaluator
+from dmlcsr_jax.models import prepare_variables
 from dmlcsr_jax.pipeline.input_pipeline import Examples, eval_batches
 from dmlcsr_jax.training.self_regulation import estimate_statistics
 from dmlcsr_jax.training.steps import AXIS, make_predict_step, make_statistics_step, replicate
@@ -36,8 +37,9 @@ def drawn_examples(count: int, size: int) -> list[dict[str, Any]]:
 
 def evaluate(work: Workload, source: Examples) -> Run:
     """Our evaluation; returns the scores."""
-    predict = make_predict_step(work.model(), InputConvention())
-    variables = jax.device_put(work.variables())
+    model = work.model()
+    predict = make_predict_step(model, InputConvention())
+    variables = prepare_variables(model, jax.device_put(work.variables()))
     size = work.size, work.size
     return partial(evaluator.evaluate, predict, variables, source, SPEC, size=size, batch_size=work.batch)
 

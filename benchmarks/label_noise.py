@@ -2,10 +2,11 @@
 
     python -m benchmarks.label_noise [--seeds 0 1 2] [--folder=runs/label_noise]
 
-Every run is `configs/label_noise.py` with another seed, of initial weights, order, augmentation and label noise; both
-kinds take the same number of steps. Each has a processor core to itself, and as many go at once as there are cores.
-The table gives the mean F1 in percent on clean validation pictures after the last step; no checkpoint is chosen by
-clean labels. Runs that are done are not repeated; one that was stopped goes on.
+Every run is `configs/label_noise.py` with another seed, of initial weights, order, augmentation and label noise; all
+kinds take the same number of steps. One kind has the learning rates of the cycles, but no teacher. Each run has a
+processor core to itself, and as many go at once as there are cores. The table gives the mean F1 in percent on clean
+validation pictures after the last step; no checkpoint is chosen by clean labels. Runs that are done are not repeated;
+one that was stopped goes on.
 """
 
 import argparse
@@ -23,10 +24,15 @@ from rich.table import Table
 from dmlcsr_jax.training.logs import read_metrics
 
 CONFIG = "configs/label_noise.py"
-KINDS = {"without": ["--config.self_regulation.enabled=False"], "with": []}
+KINDS = {
+    "without": ["--config.self_regulation.enabled=False"],
+    "cycles": ["--config.self_regulation.self_ensemble=False", "--config.self_regulation.distillation=False"],
+    "with": [],
+}
 # What is scored: kind of run, and whose weights by their name in metrics.jsonl.
 ROWS = {
     "without self-regulation": ("without", "val/mean_f1"),
+    "the cycles' rates alone": ("cycles", "val/mean_f1"),
     "with it, the teacher": ("with", "val_teacher/mean_f1"),
     "with it, the student": ("with", "val/mean_f1"),
 }

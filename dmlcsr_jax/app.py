@@ -24,6 +24,7 @@ from dmlcsr_jax.inference.monitor import create_evaluate
 from dmlcsr_jax.inference.parser import check_scales
 from dmlcsr_jax.inference.predict import Options
 from dmlcsr_jax.inference.predict import predict as run_predict
+from dmlcsr_jax.models import prepare_variables
 from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
 from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
 from dmlcsr_jax.training import checkpoints, loop
@@ -125,7 +126,7 @@ def evaluate(
     flip_table = dataset.spec.flip_table() if flip else None
     result = evaluator.evaluate(
         make_predict_step(model, card.convention, flip_table=flip_table, scales=tuple(scales)),
-        variables,
+        prepare_variables(model, variables),
         source,
         dataset.spec,
         size=card.size,
