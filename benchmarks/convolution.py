@@ -13,7 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks import workload
-from benchmarks.side_by_side import console, medians
+from benchmarks.side_by_side import console, medians, timed
 from dmlcsr_jax.models.convolution import convolution
 
 # batch, size, input channels, output channels, kernel size, strides, dilation, groups
@@ -80,7 +80,7 @@ def main() -> None:
             runs = [workload.waited(function, x, kernel, gradient) for function in (theirs, ours)]
             for run in runs:
                 run()  # compiles
-            lax_time, our_time = medians(dict(enumerate(runs)), rounds, rest=0).values()
+            lax_time, our_time = medians({run: functools.partial(timed, run) for run in runs}, rounds, rest=0).values()
             table.add_row(title, name, f"{lax_time * 1e3:.2f}", f"{our_time * 1e3:.2f}", f"{lax_time / our_time:.2f}")
             title = ""
         table.add_section()

@@ -57,13 +57,6 @@ def reestimate(work: Workload, source: Examples) -> Run:
     return run
 
 
-def torch_side(name: str, *arguments: Any) -> Run:
-    """The plain loop of that name."""
-    from benchmarks import torch_sides
-
-    return getattr(torch_sides, name)(*arguments)
-
-
 def main() -> None:
     """Prints both tables."""
     parser = workload.described(__doc__)
@@ -78,12 +71,18 @@ def main() -> None:
     work = Workload(flags.size, flags.batch, flags.backbone, flags.width, flags.dtype)
     source = drawn_examples(flags.pictures, flags.picture_size)
 
-    makers = {OURS: partial(evaluate, work, source), "PyTorch": partial(torch_side, "evaluate", work, source, SPEC)}
+    makers = {
+        OURS: partial(evaluate, work, source),
+        "PyTorch": partial(side_by_side.torch_side, "evaluate", work, source, SPEC),
+    }
     results = side_by_side.take_turns(makers, flags.repeats)
     found = {"pixel accuracy": {name: f"{result['pixel_accuracy']:.6f}" for name, result in results.first.items()}}
     print_pictures_per_second(f"evaluation: {work}", results, flags.pictures, found)
 
-    makers = {OURS: partial(reestimate, work, source), "PyTorch": partial(torch_side, "reestimate", work, source)}
+    makers = {
+        OURS: partial(reestimate, work, source),
+        "PyTorch": partial(side_by_side.torch_side, "reestimate", work, source),
+    }
     results = side_by_side.take_turns(makers, flags.repeats)
     found = {"first mean": {name: f"{mean[0]:.6f}" for name, mean in results.first.items()}}
     print_pictures_per_second(f"statistics re-estimated: {work}", results, flags.pictures, found)

@@ -2,13 +2,14 @@
 
     python -m benchmarks.inference [--size=473] [--batch 1 4] [--dtype=bfloat16] [--repeats=3]
 
-Logits at stride 4 of drawn faces, weights drawn too; all sides run by turns in one process with as many threads as
-there are cores, and what needs doing once a set of weights is done before. PyTorch has its channels innermost,
-torch.compile its weights frozen; onnxruntime takes part on the CPU in float32. The table gives medians, how many times
-as long as ours each one takes, and how far its logits are from ours, relative to the largest. Peers that are not
-installed (`pip install '.[bench]'`) are left out.
+Logits at stride 4 of drawn faces, weights drawn too; all sides run by turns, each in a process of its own with as many
+threads as there are cores, and what needs doing once a set of weights is done before. PyTorch has its channels
+innermost, torch.compile its weights frozen; onnxruntime takes part on the CPU in float32. The table gives medians, how
+many times as long as ours each one takes, and how far its logits are from ours, relative to the largest. Peers that are
+not installed (`pip install '.[bench]'`) are left out.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -29,17 +30,14 @@ def ours(work: Workload, images: np.ndarray) -> Run:
     return lambda: np.asarray(run())
 
 
-def peers(work: Workload, images: np.ndarray) -> dict:
+def peers(work: Workload, images: np.ndarray) -> dict[str, Callable[[], Run]]:
     """Name -> maker of each other side; what is missing shows when it is made."""
-
-    def torch_side(name, **fields):
-        from benchmarks import torch_sides
-
-        return getattr(torch_sides, name)(work, images, **fields)
-
-    sides = {"PyTorch": partial(torch_side, "parse"), "torch.compile": partial(torch_side, "parse", compiled=True)}
+    sides = {
+        "PyTorch": partial(side_by_side.torch_side, "parse", work, images),
+        "torch.compile": partial(side_by_side.torch_side, "parse", work, images, compiled=True),
+    }
     if work.dtype == "float32" and not workload.on_accelerator():
-        sides["onnxruntime"] = partial(torch_side, "parse_by_onnxruntime")
+        sides["onnxruntime"] = partial(side_by_side.torch_side, "parse_by_onnxruntime", work, images)
     return sides
 
 

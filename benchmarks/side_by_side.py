@@ -47,33 +47,69 @@ class Results(NamedTuple):
 def take_turns(makers: Mapping[str, Callable[[], Run]], repeats: int) -> Results:
     """Times sides against each other: all meet the same state of the machine.
 
-    Each is made and run once first, which compiles it; of the others' sides, one that fails there is absent.
+    Each has a process of its own, as its users would run it: beside others' memory and threads in one process, ours
+    takes up to a fifth longer. Each is made and run once first, which compiles it; of the others' sides, one that fails
+    there is absent. `makers` and what the runs return must be picklable.
     """
-    runs, first, absent = {}, {}, {}
-    for name, make in makers.items():
-        try:
-            runs[name] = make()
-            first[name] = runs[name]()
-        except ImportError as error:
-            absent[name] = f"not installed: {error.name}"
-        except RuntimeError as error:  # torch.compile without a compiler of C++
-            if name.startswith(OURS):
-                raise
-            absent[name] = f"not available: {str(error).strip().splitlines()[0][:80]}"
-            runs.pop(name, None)
-    return Results(medians(runs, repeats), first, absent)
+    timers, first, absent = {}, {}, {}
+    with contextlib.ExitStack() as processes:
+        for name, make in makers.items():
+            process = processes.enter_context(_own_process())
+            result, reason = process.submit(_make, make).result()
+            if reason is None:
+                first[name], timers[name] = result, lambda process=process: process.submit(_timed_there).result()
+            elif name.startswith(OURS):
+                raise RuntimeError(reason)
+            else:
+                absent[name] = reason
+        return Results(medians(timers, repeats), first, absent)
 
 
-def medians(runs: Mapping[str, Run], repeats: int, rest: float = REST) -> dict[str, float]:
+def torch_side(name: str, *arguments: Any, **fields: Any) -> Run:
+    """A side of `torch_sides` by name; imports it only when it is made."""
+    from benchmarks import torch_sides
+
+    return getattr(torch_sides, name)(*arguments, **fields)
+
+
+def medians(timers: Mapping[Any, Callable[[], float]], repeats: int, rest: float = REST) -> dict[Any, float]:
     """Median seconds of runs that take turns, each after a rest of that many seconds."""
-    times = {name: [] for name in runs}
+    times = {name: [] for name in timers}
     for _ in range(repeats):
-        for name, run in runs.items():
+        for name, timer in timers.items():
             time.sleep(rest)
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(timer())
     return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def timed(run: Run) -> float:
+    """The seconds of one run."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _own_process() -> concurrent.futures.ProcessPoolExecutor:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir or ""
+    return concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+
+_made: dict[str, Run] = {}  # the run of this process
+
+
+def _make(make: Callable[[], Run]) -> tuple[Any, str | None]:
+    """What a side's first run returns, or why there is none."""
+    try:
+        _made["run"] = make()
+        return _made["run"](), None
+    except ImportError as error:
+        return None, f"not installed: {error.name}"
+    except RuntimeError as error:  # torch.compile without a compiler of C++
+        return None, f"not available: {str(error).strip().splitlines()[0][:80]}"
+
+
+def _timed_there() -> float:
+    return timed(_made["run"])
 
 
 def print_table(title: str, results: Results, columns: Mapping[str, Mapping[str, str]] | None = None) -> None:
@@ -105,10 +141,8 @@ def peak_memory(make: Callable[[], Run]) -> int:
     On a CPU it is the process's highest resident memory in the second and third run, less what it held before `make`:
     neither libraries nor what making and compiling left behind count, but all that a run needs does.
     """
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir or ""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_peak_memory, make).result()
+    with _own_process() as process:
+        return process.submit(_peak_memory, make).result()
 
 
 def _peak_memory(make: Callable[[], Run]) -> int:

@@ -3,11 +3,11 @@
     python -m benchmarks.train_step [--size 241 473] [--batch 2 1] [--rematerialise] [--dtype=bfloat16] [--repeats=3]
 
 Sizes and batches go in pairs. Both sides start from the same drawn weights, see the same drawn faces, and run by
-turns; "first loss" shows that they do the same. Peak memory is that of a process of its own for each side (parameters
-and optimizer included, compiling and libraries not), on a GPU what is allocated on it. `--rematerialise` adds our step
-with rematerialised residual blocks. For bfloat16 PyTorch has automatic mixed precision, and its channels innermost on
-a GPU. On an accelerator the table adds the share of the chip's peak, from the operations that XLA counts in the step
-without rematerialisation.
+turns, each in a process of its own; "first loss" shows that they do the same. Peak memory is measured in other
+processes (parameters and optimizer included, compiling and libraries not), on a GPU what is allocated on it.
+`--rematerialise` adds our step with rematerialised residual blocks. For bfloat16 PyTorch has automatic mixed precision,
+and its channels innermost on a GPU. On an accelerator the table adds the share of the chip's peak, from the operations
+that XLA counts in the step without rematerialisation.
 """
 
 import tempfile
@@ -100,7 +100,7 @@ def measure(work: Workload, rematerialise: bool, repeats: int) -> None:
     makers = {OURS: partial(ours, work)}
     if rematerialise:
         makers[f"{OURS}, rematerialised"] = partial(ours, work, rematerialise=True)
-    makers["PyTorch"] = partial(pytorch, work)
+    makers["PyTorch"] = partial(side_by_side.torch_side, "training_step", work)
     results = side_by_side.take_turns(makers, repeats)
     memory = {name: side_by_side.peak_memory(makers[name]) for name in results.seconds}
     columns = {
@@ -112,13 +112,6 @@ def measure(work: Workload, rematerialise: bool, repeats: int) -> None:
     if workload.on_accelerator():
         columns["of the peak"] = {name: share_of_peak(work, seconds) for name, seconds in results.seconds.items()}
     side_by_side.print_table(f"training step: {work}, on {jax.devices()[0].device_kind}", results, columns)
-
-
-def pytorch(work: Workload) -> Run:
-    """PyTorch's step."""
-    from benchmarks import torch_sides
-
-    return torch_sides.training_step(work)
 
 
 if __name__ == "__main__":
