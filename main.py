@@ -64,6 +64,7 @@ def main(argv: list[str]) -> None:
 
     if not jax.config.jax_compilation_cache_dir:  # else $JAX_COMPILATION_CACHE_DIR says where
         jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "dmlcsr_jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # dozens of small programs take seconds too
     config = flags.FLAGS.config
     workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else None
     output = pathlib.Path(_OUTPUT.value) if _OUTPUT.value else None

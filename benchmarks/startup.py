@@ -1,6 +1,6 @@
 """Times real processes from start to the first step of training, with a cold and a warm compilation cache.
 
-    python -m benchmarks.startup [--config=configs/quickstart.py] [--repeats=2]
+    python -m benchmarks.startup [--config=configs/quickstart.py] [--repeats=2] [-- --config.model.backbone=resnet101]
 
 Runs `main.py --mode=train` with a cache in a temporary folder, a new one for each cold start, until it reports its
 first step; the data set is prepared before. Cold and warm starts alternate.
@@ -39,17 +39,19 @@ def main() -> None:
     parser = workload.described(__doc__)
     parser.add_argument("--config", default="configs/quickstart.py", help="configuration of the training")
     parser.add_argument("--repeats", type=int, default=2, help="starts of each kind")
+    parser.add_argument("flags", nargs="*", help="for main.py, such as --config.training.batch_size=2, after --")
     flags = parser.parse_args()
     times = {"cold": [], "warm": []}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        arguments = [f"--config={flags.config}", f"--config.dataset.data_dir={folder / 'data'}"]
+        arguments = [f"--config={flags.config}", f"--config.dataset.data_dir={folder / 'data'}", *flags.flags]
         subprocess.run([sys.executable, "main.py", *arguments, "--mode=prepare"], check=True, stdout=subprocess.DEVNULL)
         for i in range(flags.repeats):
             for kind, seconds in times.items():
                 seconds.append(seconds_to_first_step(arguments, folder / f"{kind}_{i}", folder / f"cache_{i}"))
     cold, warm = (statistics.median(seconds) for seconds in times.values())
-    table = Table("compilation cache", "median s", "of cold", title=f"start to first step, {flags.config}")
+    title = " ".join(["start to first step,", flags.config, *flags.flags])
+    table = Table("compilation cache", "median s", "of cold", title=title)
     table.add_row("cold", f"{cold:.1f}", "1.00")
     table.add_row("warm", f"{warm:.1f}", f"{warm / cold:.2f}")
     console.print(table)

@@ -128,6 +128,7 @@ def _normalise(x, scale, bias, activation, axis_name):
     return _normalise_forward(x, scale, bias, activation, axis_name)[0]
 
 
+@partial(jax.jit, static_argnums=(3, 4))
 def _normalise_forward(x, scale, bias, activation, axis_name):
     wide, axes = x.astype(scale.dtype), tuple(range(x.ndim - 1))
     mean = _over_devices(wide.mean(axes), axis_name)
@@ -137,6 +138,7 @@ def _normalise_forward(x, scale, bias, activation, axis_name):
     return (y, mean, var), (x, scale, bias, mean, var)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def _normalise_backward(activation, axis_name, residuals, gradients):
     x, scale, bias, mean, var = residuals
     # Not x - mean: XLA would see that it is the forward pass's, and keep that beside x until here.

@@ -1,5 +1,6 @@
 """What training carries from step to step, and how it begins."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -70,10 +71,13 @@ def create_model(num_classes: int, model_config: Any, axis_name: str | None = No
 
 def init_variables(model: DMLCSR, seed: int) -> dict[str, Any]:
     """Random parameters and fresh statistics; the size of pictures does not enter their shapes."""
-    images = jnp.zeros((1, 32, 32, 3), jnp.float32)
     # XLA compiles hundreds of draws from "rbg" in seconds, from the default generator in half a minute.
-    key = jax.random.key(seed, impl="rbg")
-    return jax.jit(lambda key: model.clone(axis_name=None).init(key, images, train=False))(key)
+    return _init(model.clone(axis_name=None), jax.random.key(seed, impl="rbg"))
+
+
+@partial(jax.jit, static_argnums=0)  # here, so that shapes and values are traced once together
+def _init(model: DMLCSR, key: jax.Array) -> dict[str, Any]:
+    return model.init(key, jnp.zeros((1, 32, 32, 3), jnp.float32), train=False)
 
 
 def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformation) -> TrainState:
@@ -82,6 +86,6 @@ def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformat
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],
-        opt_state=optimizer.init(variables["params"]),
+        opt_state=jax.jit(optimizer.init)(variables["params"]),
         cycle=jnp.zeros((), jnp.int32),
     )
