@@ -7,10 +7,10 @@ percent of one such version and of each pixel's most frequent class; the latter 
 """
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks import workload
+from benchmarks.side_by_side import console
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.evaluation.confusion import confusion_matrix, scores
@@ -51,7 +51,7 @@ def main() -> None:
     table.add_column(f"most of {flags.versions}", justify="right")
     for name, noise in NOISES.items():
         table.add_row(name, *(f"{100 * value:.1f}" for value in mean_f1_of_one_and_most(labels, noise, flags.versions)))
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -47,9 +47,8 @@ class Results(NamedTuple):
 def take_turns(makers: Mapping[str, Callable[[], Run]], repeats: int) -> Results:
     """Times sides against each other: all meet the same state of the machine.
 
-    Each has a process of its own, as its users would run it: beside others' memory and threads in one process, ours
-    takes up to a fifth longer. Each is made and run once first, which compiles it; of the others' sides, one that fails
-    there is absent. `makers` and what the runs return must be picklable.
+    Each has a process of its own, as its users would run it. Each is made and run once first, which compiles it; of the
+    others' sides, one that fails there is absent. `makers` and what the runs return must be picklable.
     """
     timers, first, absent = {}, {}, {}
     with contextlib.ExitStack() as processes:
