@@ -1,4 +1,6 @@
-"""Maximum pooling whose gradient is quick on the CPU too."""
+"""Maximum pooling that is quick on the CPU too."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +11,24 @@ from jax import lax
 def max_pool(x: jax.Array) -> jax.Array:
     """3 x 3 maximum with stride 2 and padding 1: [B, H, W, C] -> [B, ceil(H / 2), ceil(W / 2), C].
 
-    Differentiable in reverse mode: the gradient goes to the first of the largest. (XLA's own takes eight
-    times as long on a CPU.)
+    Differentiable in reverse mode: the gradient goes to the first of the largest. (On a CPU XLA's own takes two to
+    four times as long, its gradient eight times.)
     """
+    return lax.platform_dependent(x, cpu=_of_slices, default=_of_windows)
+
+
+def _of_windows(x):
     lowest = jnp.array(-jnp.inf, x.dtype)
     padding = ((0, 0), (1, 1), (1, 1), (0, 0))
     return lax.reduce_window(x, lowest, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
+
+
+def _of_slices(x):
+    height, width = (-(-length // 2) for length in x.shape[1:3])
+    for axis in (1, 2):
+        x = _pad(x, axis, 1, 1 + x.shape[axis] % 2, -jnp.inf)
+    windows = (x[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2] for i in range(3) for j in range(3))
+    return functools.reduce(jnp.maximum, windows)
 
 
 def _forward(x):

@@ -37,12 +37,14 @@ def batch_statistics_of(mask: jax.Array) -> contextlib.AbstractContextManager:
 
 def _moments(x: jax.Array, mask: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Mean [C], biased variance [C] and number of values of a channel; in two passes, as the layer's own."""
-    axes = tuple(range(x.ndim - 1))
-    weight = mask.reshape(-1, *[1] * (x.ndim - 1)).astype(x.dtype)
+    inside = tuple(range(1, x.ndim - 1))
 
     def total(value):
         return value if axis_name is None else jax.lax.psum(value, axis_name)
 
-    count = total(weight.sum()) * (x.size // (x.shape[0] * x.shape[-1]))
-    mean = total((weight * x).sum(axes)) / count
-    return mean, total((weight * jnp.square(x - mean)).sum(axes)) / count, count
+    def masked_sum(values):  # examples are left out last: a mask as large as x would be read along with it
+        return total(jnp.where(mask[:, None], values.sum(inside), 0).sum(0))
+
+    count = total(mask.sum().astype(x.dtype)) * (x.size // (x.shape[0] * x.shape[-1]))
+    mean = masked_sum(x) / count
+    return mean, masked_sum(jnp.square(x - mean)) / count, count
