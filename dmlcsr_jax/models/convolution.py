@@ -92,7 +92,9 @@ def _direct(x: Array, kernel: Array, geometry: Geometry) -> Array:
     )
 
 
+# Both ways are jitted, so that the equal layers of a network are traced once.
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(jax.jit, static_argnums=2)
 def _by_platform(x: Array, kernel: Array, geometry: Geometry) -> Array:
     on_cpu, elsewhere = partial(_cpu, geometry=geometry), partial(_direct, geometry=geometry)
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=elsewhere)
@@ -102,6 +104,7 @@ def _by_platform_forward(x: Array, kernel: Array, geometry: Geometry):
     return _by_platform(x, kernel, geometry), (x, kernel)
 
 
+@partial(jax.jit, static_argnums=0)
 def _by_platform_backward(geometry: Geometry, residuals: tuple[Array, Array], gradient: Array):
     def elsewhere(x, kernel, gradient):
         return jax.vjp(partial(_direct, geometry=geometry), x, kernel)[1](gradient)
