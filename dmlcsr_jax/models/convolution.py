@@ -211,8 +211,9 @@ def _winograd_products(x: Array, kernel: Array, dilation: int, transposed: bool 
         return _gather(y, dilation, x.shape)
     y = jnp.einsum("jibhwo,jico->jibhwc" if transposed else "jibhwc,jico->jibhwo", _input_tiles(x), kernel)
     _, _, batch, high, wide, channels = y.shape
-    y = _combine(OUTPUT, list(y), axis=4).reshape(6, batch, high, wide * TILE, channels)
-    y = _combine(OUTPUT, list(y), axis=2).reshape(batch, high * TILE, wide * TILE, channels)
+    # One reshape at the end: with another in between, XLA computes the first combination twice.
+    y = _combine(OUTPUT, list(_combine(OUTPUT, list(y), axis=4)), axis=2)
+    y = y.reshape(batch, high * TILE, wide * TILE, channels)
     return y[:, : x.shape[1], : x.shape[2]]
 
 
