@@ -46,12 +46,14 @@ def evaluate(work: Workload, source: Examples) -> Run:
 
 def reestimate(work: Workload, source: Examples) -> Run:
     """Our batch statistics, estimated as at the end of a cycle; returns the first mean."""
-    step = make_statistics_step(work.model(axis_name=AXIS), InputConvention())
-    variables = replicate(work.variables())
+    model = work.model(axis_name=AXIS)
+    step = make_statistics_step(model, InputConvention())
+    params, batch_stats = (replicate(work.variables()[name]) for name in ("params", "batch_stats"))
+    variables = prepare_variables(model, {"params": params})
 
     def run() -> np.ndarray:
         batches = (batch for batch, _ in eval_batches(source, size=(work.size, work.size), batch_size=work.batch))
-        statistics = estimate_statistics(step, variables["params"], variables["batch_stats"], batches)
+        statistics = estimate_statistics(step, variables, batch_stats, batches)
         return np.asarray(statistics["encoder"]["bn1"]["mean"])
 
     return run

@@ -14,6 +14,7 @@ from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.hosts import is_first
 from dmlcsr_jax.losses import LossWeights
+from dmlcsr_jax.models import prepare_variables
 from dmlcsr_jax.training import checkpoints
 from dmlcsr_jax.training.data import one_pass, training_batches
 from dmlcsr_jax.training.disk import writing
@@ -56,6 +57,11 @@ def train(config: ConfigDict, dataset: Dataset, plan: Plan, workdir: pathlib.Pat
         distillation=config.self_regulation.distillation,
     )
     statistics_step = make_statistics_step(plan.model, plan.card.convention)
+
+    def estimate(images, params, batch_stats):
+        variables = prepare_variables(plan.model, {"params": params})
+        return estimate_statistics(statistics_step, variables, batch_stats, images)
+
     with (
         writing(workdir),
         checkpoints.open_manager(workdir / "checkpoints") as manager,
@@ -81,8 +87,7 @@ def train(config: ConfigDict, dataset: Dataset, plan: Plan, workdir: pathlib.Pat
             require_finite(state, workdir)
             if cycle_ends:
                 images = one_pass(config, dataset, epoch=step // plan.epoch_steps)  # varied as in the coming epoch
-                estimate = functools.partial(estimate_statistics, statistics_step, batches=images)
-                state = end_cycle(state, estimate, config.self_regulation.self_ensemble)
+                state = end_cycle(state, functools.partial(estimate, images), config.self_regulation.self_ensemble)
             score = evaluate(state, log, step) if scored else checkpoints.UNSCORED
             checkpoints.save(manager, state, plan.card, report.window(), score)
             report.restart_clock(step)

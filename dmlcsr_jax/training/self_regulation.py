@@ -35,19 +35,19 @@ def moving_average(teacher: Any, student: Any, cycle: jax.Array | int) -> Any:
 
 
 def estimate_statistics(
-    statistics_step: Callable, params: Any, batch_stats: Any, batches: Iterable[Batch]
+    statistics_step: Callable, variables: dict[str, Any], batch_stats: Any, batches: Iterable[Batch]
 ) -> dict[str, Any]:
-    """Batch statistics of `params`: the mean of the batches' own, weighted by their examples over all hosts.
+    """Batch statistics of a set of parameters: the mean of the batches' own, weighted by their examples over all hosts.
 
     Args:
       statistics_step: from `steps.make_statistics_step`.
-      params: the parameters.
+      variables: `{"params": ...}`, or `prepare_variables` of them.
       batch_stats: a tree of the statistics' shapes; the values do not matter.
       batches: one pass over the training images, this host's part.
     """
     seen = replicate(jnp.zeros((), jnp.float32))
     for batch in batches:
-        batch_stats, seen = statistics_step(params, batch_stats, seen, shard(batch))
+        batch_stats, seen = statistics_step(variables, batch_stats, seen, shard(batch))
     return batch_stats
 
 

@@ -98,17 +98,17 @@ def make_train_step(
 
 def make_statistics_step(
     model: DMLCSR, convention: InputConvention, devices: Sequence[jax.Device] | None = None
-) -> Callable[[Any, Any, jax.Array, Batch], tuple[Any, jax.Array]]:
-    """A step of estimating statistics anew: (params, average, seen, sharded batch) -> (average, seen).
+) -> Callable[[dict[str, Any], Any, jax.Array, Batch], tuple[Any, jax.Array]]:
+    """A step of estimating statistics anew: (variables, average, seen, sharded batch) -> (average, seen).
 
-    `average` is a tree like `batch_stats`, the mean of the batches' own statistics so far, each weighted by its
-    examples over all devices; `seen` [] float32 is their number, 0 at first, when the values in `average` do not
-    matter. Examples outside the batch's mask do not count.
+    `variables` are `{"params": ...}`, or `prepare_variables` of them. `average` is a tree like `batch_stats`, the mean
+    of the batches' own statistics so far, each weighted by its examples over all devices; `seen` [] float32 is their
+    number, 0 at first, when the values in `average` do not matter. Examples outside the batch's mask do not count.
     """
 
-    def step(params, average, seen, batch: Batch):
+    def step(variables, average, seen, batch: Batch):
         images = normalize(batch.images, convention, model.dtype)
-        variables = {"params": params, "batch_stats": average}
+        variables = {**variables, "batch_stats": average}
         with batch_statistics_of(batch.mask):
             _, updated = model.apply(variables, images, train=False, mutable=["batch_stats"])
         count = jax.lax.psum(batch.mask.sum(), AXIS).astype(seen.dtype)

@@ -114,7 +114,7 @@ def test_statistics_are_the_sample_weighted_mean_of_the_batches(network, devices
     step = make_statistics_step(model, InputConvention(), chosen)
     average, seen = replicate((variables["batch_stats"], jnp.zeros(())), chosen)
     for batch in padded_batches(images, batch_size):
-        average, seen = step(variables["params"], average, seen, shard(batch, devices))
+        average, seen = step({"params": variables["params"]}, average, seen, shard(batch, devices))
     assert float(seen) == 19
     scale = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
     jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6 * scale), average, expected)
@@ -123,9 +123,9 @@ def test_statistics_are_the_sample_weighted_mean_of_the_batches(network, devices
 def test_estimation_reads_whatever_batches_it_is_given(network):
     model, variables = network
     step = make_statistics_step(model, InputConvention())
-    params, stats = replicate((variables["params"], variables["batch_stats"]))
-    found = estimate_statistics(step, params, stats, padded_batches(examples(12), 8))
-    again = estimate_statistics(step, params, jax.tree.map(lambda x: x + 7, stats), padded_batches(examples(12), 8))
+    given, stats = replicate(({"params": variables["params"]}, variables["batch_stats"]))
+    found = estimate_statistics(step, given, stats, padded_batches(examples(12), 8))
+    again = estimate_statistics(step, given, jax.tree.map(lambda x: x + 7, stats), padded_batches(examples(12), 8))
     jax.tree.map(np.testing.assert_array_equal, found, again)  # nothing of the old statistics is left
 
 
