@@ -55,9 +55,10 @@ _FORMATS = flags.DEFINE_list("formats", "stablehlo,onnx", "What export writes; O
 
 def main(argv: list[str]) -> None:
     """Runs the mode; imports late, so that --help and a wrong flag answer at once."""
-    from dmlcsr_jax import xla_flags
+    from dmlcsr_jax import environment
 
-    xla_flags.compute_in_order()
+    environment.use_huge_pages()
+    environment.compute_in_order()
     import jax
 
     from dmlcsr_jax import app as modes

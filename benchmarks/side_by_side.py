@@ -17,9 +17,10 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from dmlcsr_jax import xla_flags
+from dmlcsr_jax import environment
 
-xla_flags.compute_in_order()  # as main.py does
+environment.compute_in_order()  # as main.py does
+os.environ.setdefault("GLIBC_TUNABLES", environment.HUGE_PAGES)  # for every side's own process
 # A GPU is shared with PyTorch here: JAX must not take most of it at once.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
@@ -48,7 +49,9 @@ def take_turns(makers: Mapping[str, Callable[[], Run]], repeats: int) -> Results
     """Times sides against each other: all meet the same state of the machine.
 
     Each has a process of its own, as its users would run it. Each is made and run once first, which compiles it; of the
-    others' sides, one that fails there is absent. `makers` and what the runs return must be picklable.
+    others' sides, one that fails there is absent. A turn is two runs, of which the second counts, as in a loop of many:
+    the first one after another side's may have to wait for memory that a virtual machine has given back to its host.
+    `makers` and what the runs return must be picklable.
     """
     timers, first, absent = {}, {}, {}
     with contextlib.ExitStack() as processes:
@@ -108,6 +111,7 @@ def _make(make: Callable[[], Run]) -> tuple[Any, str | None]:
 
 
 def _timed_there() -> float:
+    _made["run"]()
     return timed(_made["run"])
 
 

@@ -12,7 +12,7 @@ ALLOWED = {
     "types": set(),
     "errors": set(),
     "console": set(),
-    "xla_flags": set(),
+    "environment": set(),
     "hosts": {"console", "errors"},
     "datasets": {"errors", "console"},
     "pipeline": {"types", "errors", "datasets"},

@@ -1,0 +1,42 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dmlcsr_jax import environment
+
+FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
+PROGRAM = """
+import os, sys
+from dmlcsr_jax import environment
+print("started", flush=True)
+environment.use_huge_pages()
+print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), *sys.argv[1:], sep="|")
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", f"{FLAG}=false"),
+        ("--xla_dump_to=there", f"--xla_dump_to=there {FLAG}=false"),
+        (f"{FLAG}=true", f"{FLAG}=true"),
+    ],
+)
+def test_only_what_the_user_left_open_is_chosen(monkeypatch, before, after):
+    monkeypatch.setenv("XLA_FLAGS", before)
+    environment.compute_in_order()
+    assert os.environ["XLA_FLAGS"] == after
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has huge pages to ask for")
+@pytest.mark.parametrize(("own", "starts"), [(None, 2), ("glibc.malloc.check=0", 1)])
+def test_a_program_starts_anew_once_and_stays_what_it_was(own, starts):
+    given = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    given |= {"GLIBC_TUNABLES": own} if own else {}
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, "--flag=a b", "photo.jpg"]
+    process = subprocess.Popen(command, env=given, stdout=subprocess.PIPE, text=True)
+    *started, last = process.communicate()[0].splitlines()
+    assert started == ["started"] * starts
+    assert last == f"{process.pid}|{own or environment.HUGE_PAGES}|--flag=a b|photo.jpg"
