@@ -14,7 +14,7 @@ Every other case, dtype and platform gets `jax.lax.conv_general_dilated` as it i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import jax
@@ -28,7 +28,8 @@ Geometry = tuple[int, int, int]  # strides, dilation, groups
 # F(4x4, 3x3) of Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308, §4:
 # in one dimension, 4 outputs of a 3-tap filter g on 6 inputs d are OUTPUT [(KERNEL g) * (INPUT d)].
 TILE = 4
-WIDEST = 512  # input channels whose kernels are transformed at a time
+PARTS = 3  # of the 36 products, where those of all at once would be too much
+WIDEST = 512 * 512  # channels in times channels out that a kernel may have to be transformed at once
 INPUT = np.array(
     [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
      [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]
@@ -45,7 +46,7 @@ def convolution(
     strides: int = 1,
     dilation: int = 1,
     groups: int = 1,
-    transformed: Array | None = None,
+    transformed: Sequence[Array] | None = None,
 ) -> Array:
     """Convolution with odd kernels, padded with zeros so that stride 1 keeps the size, without bias.
 
@@ -74,9 +75,9 @@ def convolution(
     return _by_platform(*_equally_varying(x, kernel), geometry)
 
 
-def transform_kernel(kernel: Array) -> Array | None:
-    """A float32 kernel [3, 3, I, O] as Winograd's products take it, [6, 6, I, O]; None where that does not pay."""
-    return jnp.tensordot(KERNEL_2D, kernel, 2) if _is_wide(kernel) else None
+def transform_kernel(kernel: Array) -> list[Array] | None:
+    """A float32 kernel [3, 3, I, O] as Winograd's products take it, 3 of [6, 2, I, O]; None where that does not pay."""
+    return _transform(KERNEL_2D, kernel, PARTS) if _is_wide(kernel) else None
 
 
 def _direct(x: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -133,7 +134,7 @@ def _cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
     if kernel.shape[:2] == (1, 1) and groups == 1:
         return lax.dot_general(x[:, ::strides, ::strides], kernel[0, 0], (((3,), (0,)), ((), ())))
     if _suits_winograd(x, kernel, geometry) and _is_wide(kernel):
-        return sum(_winograd(x[..., part], kernel[:, :, part], dilation) for part in _parts(kernel))
+        return _winograd(x, kernel, dilation)
     return _direct(x, kernel, geometry)
 
 
@@ -144,15 +145,13 @@ def _cpu_gradients(geometry: Geometry, x: Array, kernel: Array, gradient: Array)
     if not (kernel.shape[:2] == (3, 3) and groups == 1):
         return jax.vjp(partial(_cpu, geometry=geometry), x, kernel)[1](gradient)
     if _suits_winograd(x, kernel, geometry) and _is_wide(kernel):
-        parts = [_winograd(gradient, kernel[:, :, part], dilation, transposed=True) for part in _parts(kernel)]
-        x_gradient = jnp.concatenate(parts, axis=-1)
+        x_gradient = _winograd(gradient, kernel, dilation, transposed=True)
     elif strides == 1:  # the input gradient of a convolution is one with the kernel turned round
         x_gradient = _direct(gradient, kernel[::-1, ::-1].swapaxes(2, 3), geometry)
     else:
         (x_gradient,) = jax.vjp(lambda x: _direct(x, kernel, geometry), x)[1](gradient)
     if _suits_winograd(x, kernel, geometry) and kernel.shape[2] * kernel.shape[3] >= 512:
-        parts = [_winograd_kernel_gradient(x[..., part], gradient, dilation) for part in _parts(kernel)]
-        kernel_gradient = jnp.concatenate(parts, axis=2)
+        kernel_gradient = _winograd_kernel_gradient(x, gradient, dilation, _parts(kernel))
     elif strides > 1:
         taps = jnp.stack(_taps(x, kernel.shape, geometry))
         kernel_gradient = lax.dot_general(taps, gradient, (((1, 2, 3), (0, 1, 2)), ((), ()))).reshape(kernel.shape)
@@ -201,41 +200,51 @@ def _winograd(x: Array, kernel: Array, dilation: int, transposed: bool = False) 
     `transposed` computes the gradient by the input from that by the output: the same with the kernel turned round.
     """
     taps = KERNEL_2D[:, :, ::-1, ::-1] if transposed else KERNEL_2D
-    return _winograd_products(x, jnp.tensordot(_after(x, taps), kernel, 2), dilation, transposed)
+    return _winograd_products(x, _transform(_after(x, taps), kernel, _parts(kernel)), dilation, transposed)
 
 
-def _winograd_products(x: Array, kernel: Array, dilation: int, transposed: bool = False) -> Array:
-    """`_winograd` with a kernel already transformed, [6, 6, I, O]."""
+def _winograd_products(x: Array, kernel: Sequence[Array], dilation: int, transposed: bool = False) -> Array:
+    """`_winograd` with a kernel already transformed, in as many parts as that is in."""
     if dilation > 1:
         y = _winograd_products(_scatter(x, dilation), kernel, 1, transposed)
         return _gather(y, dilation, x.shape)
-    y = jnp.einsum("jibhwo,jico->jibhwc" if transposed else "jibhwc,jico->jibhwo", _input_tiles(x), kernel)
-    _, _, batch, high, wide, channels = y.shape
-    # One reshape at the end: with another in between, XLA computes the first combination twice.
-    y = _combine(OUTPUT, list(_combine(OUTPUT, list(y), axis=4)), axis=2)
-    y = y.reshape(batch, high * TILE, wide * TILE, channels)
-    return y[:, : x.shape[1], : x.shape[2]]
+    product = "jibhwo,jico->jibhwc" if transposed else "jibhwc,jico->jibhwo"
+    padded = jnp.pad(_pad_to_multiple(x, TILE), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    rows = []
+    for tiles, weights in zip(_tiles(INPUT, padded, (1, 2), len(kernel)), kernel, strict=True):
+        rows.extend(jnp.stack(_combine(OUTPUT, jnp.einsum(product, tiles, weights)), axis=4))
+    # One reshape at the end: with another in between, XLA computes `rows` twice.
+    y = jnp.stack(_combine(OUTPUT, rows), axis=2)
+    batch, high, _, wide, _, channels = y.shape
+    return y.reshape(batch, high * TILE, wide * TILE, channels)[:, : x.shape[1], : x.shape[2]]
 
 
-@partial(jax.jit, static_argnames="dilation")
-def _winograd_kernel_gradient(x: Array, gradient: Array, dilation: int) -> Array:
+@partial(jax.jit, static_argnames=("dilation", "parts"))
+def _winograd_kernel_gradient(x: Array, gradient: Array, dilation: int, parts: int) -> Array:
     """Gradient of `_winograd` in the kernel: the transposed transforms around 36 products [I, B H W / 16] [.., O].
 
-    Columns are transformed before rows here: if these were the tiles of `_winograd`, XLA would keep those until now.
+    Columns are in front of rows here: if these were the tiles of `_winograd`, XLA would keep those until now.
     """
     if dilation > 1:
-        return _winograd_kernel_gradient(_scatter(x, dilation), _scatter(gradient, dilation), 1)
-    gradient = _pad_to_multiple(gradient, TILE)
-    gradient = _combine(OUTPUT.T, [gradient[:, :, j::TILE] for j in range(TILE)])
-    gradient = _combine(OUTPUT.T, [gradient[:, :, i::TILE] for i in range(TILE)])
-    x, gradient = (tiles.reshape(6, 6, -1, tiles.shape[-1]) for tiles in (_input_tiles(x, (2, 1)), gradient))
-    kernel = jnp.einsum("ijnc,ijno->ijco", x, gradient)
-    return jnp.tensordot(KERNEL_2D, kernel, ((1, 0), (0, 1)))
+        return _winograd_kernel_gradient(_scatter(x, dilation), _scatter(gradient, dilation), 1, parts)
+    padded = jnp.pad(_pad_to_multiple(x, TILE), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    inputs = _tiles(INPUT, padded, (2, 1), parts)
+    gradients = _tiles(OUTPUT.T, _pad_to_multiple(gradient, TILE), (2, 1), parts)
+    columns = []
+    for both in zip(inputs, gradients, strict=True):
+        pixels = (tiles.reshape(*tiles.shape[:2], -1, tiles.shape[-1]) for tiles in both)
+        columns.extend(jnp.stack(_combine(KERNEL.T, jnp.einsum("ijnc,ijno->ijco", *pixels)), axis=1))
+    return jnp.stack(_combine(KERNEL.T, columns), axis=1)
 
 
-def _parts(kernel: Array) -> list[slice]:
-    """Input channels some at a time: a transformed kernel takes four times the memory of the kernel."""
-    return [slice(start, start + WIDEST) for start in range(0, kernel.shape[2], WIDEST)]
+def _parts(kernel: Array) -> int:
+    """In how many parts it pays to compute, so that what one needs is not too much for the cache or the memory."""
+    return PARTS if kernel.shape[2] * kernel.shape[3] > WIDEST else 1
+
+
+def _transform(taps: Array, kernel: Array, parts: int) -> list[Array]:
+    """The transformed kernel in parts of some rows, [6 (W), 6 / parts (H), I, O] each."""
+    return [jnp.tensordot(rows, kernel, 2) for rows in jnp.split(taps, parts, axis=1)]
 
 
 def _after(x: Array, constant: np.ndarray) -> Array:
@@ -243,23 +252,28 @@ def _after(x: Array, constant: np.ndarray) -> Array:
     return constant + 0 * x[(0,) * x.ndim]
 
 
-def _input_tiles(x: Array, axes: tuple[int, int] = (1, 2)) -> Array:
-    """Transforms tiles of 6x6 pixels that overlap by 2, first along axes[0]: [6, 6, B, ceil(H / 4), ceil(W / 4), I].
+def _tiles(matrix: np.ndarray, x: Array, axes: tuple[int, int], parts: int) -> Iterator[Array]:
+    """Transforms tiles that begin at every fourth pixel, along axes[0] and then axes[1], by a [6, length] matrix.
 
-    The first axis of the result is of the direction transformed last. Only rows and columns of whole arrays are
-    combined, and stacked in front, so that the channels stay innermost.
+    Gives parts [6 (along axes[1]), 6 / parts (along axes[0]), B, ceil(H / 4), ceil(W / 4), C]. Only rows and columns of
+    whole arrays are combined, and stacked in front, so that the channels stay innermost.
     """
-    x = jnp.pad(_pad_to_multiple(x, TILE), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    for stacked, axis in enumerate(axes):
-        long = x.shape[axis + stacked] - 5
-        x = _combine(INPUT, [lax.slice_in_dim(x, i, i + long, TILE, axis + stacked) for i in range(6)])
-    return x
+    outer = _combine(matrix, _every_tile(x, matrix.shape[1], axes[0]))
+    for start in range(0, len(outer), len(outer) // parts):
+        some = jnp.stack(outer[start : start + len(outer) // parts])
+        yield jnp.stack(_combine(matrix, _every_tile(some, matrix.shape[1], axes[1] + 1)))
 
 
-def _combine(matrix: np.ndarray, arrays: Sequence[Array], axis: int = 0) -> Array:
-    """Stacks sum_j matrix[i, j] arrays[j], leaving out zeros."""
-    rows = [[float(factor) * array for factor, array in zip(row, arrays, strict=True) if factor] for row in matrix]
-    return jnp.stack([sum(row) for row in rows], axis)
+def _every_tile(x: Array, taps: int, axis: int) -> list[Array]:
+    """For each tap, its pixel in all tiles."""
+    length = x.shape[axis] // TILE * TILE - TILE + 1
+    return [lax.slice_in_dim(x, tap, tap + length, TILE, axis) for tap in range(taps)]
+
+
+def _combine(matrix: np.ndarray, arrays: Iterable[Array]) -> list[Array]:
+    """sum_j matrix[i, j] arrays[j] for each i, leaving out zeros."""
+    arrays = list(arrays)
+    return [sum(float(m) * array for m, array in zip(row, arrays, strict=True) if m) for row in matrix]
 
 
 def _pad_to_multiple(x: Array, step: int) -> Array:
