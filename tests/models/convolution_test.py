@@ -7,7 +7,7 @@ import pytest
 from jax import export
 from jax.sharding import PartitionSpec as P
 
-from dmlcsr_jax.models import convolution as module
+from dmlcsr_jax.models import winograd
 from dmlcsr_jax.models.convolution import convolution, transform_kernel
 
 CHANNELS = 6
@@ -64,13 +64,14 @@ def test_agrees_with_lax(kernel_size, strides, dilation, channels):
 
 @pytest.mark.parametrize("size", [(17, 32), (30, 19)])
 @pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("channels", [(64, 80, 1), (16, 48, 1)], ids=["wide", "narrow"])
+@pytest.mark.parametrize("channels", [(64, 80, 1), (64, 72, 1), (16, 48, 1)], ids=["parts", "wide", "narrow"])
 def test_winograd_agrees_with_lax(channels, dilation, size, monkeypatch):
     taken = []
-    tiles = module._tiles
-    monkeypatch.setattr(module, "_tiles", lambda *arguments: taken.append(arguments) or tiles(*arguments))
+    monkeypatch.setattr(winograd, "WIDEST", 64 * 72)
+    tiles = winograd._tiles
+    monkeypatch.setattr(winograd, "_tiles", lambda *arguments: taken.append(arguments[-1]) or tiles(*arguments))
     compare((2, *size), 3, channels, dilation=dilation)
-    assert taken
+    assert set(taken) == {3 if channels == (64, 80, 1) else 1}
 
 
 @pytest.mark.parametrize(
