@@ -48,8 +48,8 @@ def reestimate(work: Workload, source: Examples) -> Run:
     """Our batch statistics, estimated as at the end of a cycle; returns the first mean."""
     model = work.model(axis_name=AXIS)
     step = make_statistics_step(model, InputConvention())
-    params, batch_stats = (replicate(work.variables()[name]) for name in ("params", "batch_stats"))
-    variables = prepare_variables(model, {"params": params})
+    drawn = replicate(work.variables())
+    variables, batch_stats = prepare_variables(model, {"params": drawn["params"]}), drawn["batch_stats"]
 
     def run() -> np.ndarray:
         batches = (batch for batch, _ in eval_batches(source, size=(work.size, work.size), batch_size=work.batch))

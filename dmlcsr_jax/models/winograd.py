@@ -49,9 +49,8 @@ def products(x: Array, kernel: Sequence[Array], dilation: int, transposed: bool 
         y = products(_scatter(x, dilation), kernel, 1, transposed)
         return _gather(y, dilation, x.shape)
     product = "jibhwo,jico->jibhwc" if transposed else "jibhwc,jico->jibhwo"
-    padded = jnp.pad(_pad_to_multiple(x, TILE), ((0, 0), (1, 1), (1, 1), (0, 0)))
     rows = []
-    for tiles, weights in zip(_tiles(INPUT, padded, (1, 2), len(kernel)), kernel, strict=True):
+    for tiles, weights in zip(_input_tiles(x, (1, 2), len(kernel)), kernel, strict=True):
         rows.extend(jnp.stack(_combine(OUTPUT, jnp.einsum(product, tiles, weights)), axis=4))
     # One reshape at the end: with another in between, XLA computes `rows` twice.
     y = jnp.stack(_combine(OUTPUT, rows), axis=2)
@@ -68,8 +67,7 @@ def kernel_gradient(x: Array, gradient: Array, dilation: int) -> Array:
     if dilation > 1:
         return kernel_gradient(_scatter(x, dilation), _scatter(gradient, dilation), 1)
     parts = _parts(x.shape[-1], gradient.shape[-1])
-    padded = jnp.pad(_pad_to_multiple(x, TILE), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    inputs = _tiles(INPUT, padded, (2, 1), parts)
+    inputs = _input_tiles(x, (2, 1), parts)
     gradients = _tiles(OUTPUT.T, _pad_to_multiple(gradient, TILE), (2, 1), parts)
     columns = []
     for both in zip(inputs, gradients, strict=True):
@@ -86,6 +84,11 @@ def _parts(channels_in: int, channels_out: int) -> int:
 def _after(x: Array, constant: np.ndarray) -> Array:
     """The constant, but not before x is there: else XLA transforms all kernels at the start and holds them all."""
     return constant + 0 * x[(0,) * x.ndim]
+
+
+def _input_tiles(x: Array, axes: tuple[int, int], parts: int) -> Iterator[Array]:
+    """`_tiles` of 6x6 pixels that overlap by 2, of a picture padded with zeros."""
+    return _tiles(INPUT, jnp.pad(_pad_to_multiple(x, TILE), ((0, 0), (1, 1), (1, 1), (0, 0))), axes, parts)
 
 
 def _tiles(matrix: np.ndarray, x: Array, axes: tuple[int, int], parts: int) -> Iterator[Array]:
