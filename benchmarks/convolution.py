@@ -1,4 +1,4 @@
-"""Times `dmlcsr_jax.models.convolution` against `jax.lax.conv_general_dilated`, forward and both gradients.
+"""Times `dmlcsr_jax.ops.convolution` against `jax.lax.conv_general_dilated`, forward and both gradients.
 
     python -m benchmarks.convolution [--rounds=15]
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from benchmarks import workload
 from benchmarks.side_by_side import console, medians, timed
-from dmlcsr_jax.models.convolution import convolution
+from dmlcsr_jax.ops.convolution import convolution
 
 # batch, size, input channels, output channels, kernel size, strides, dilation, groups
 SHAPES = (

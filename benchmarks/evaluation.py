@@ -19,12 +19,14 @@ from benchmarks.workload import Workload
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.datasets.images import encode_image, encode_label
+from dmlcsr_jax.devices import AXIS, replicate
 from dmlcsr_jax.evaluation import evaluator
+from dmlcsr_jax.evaluation.steps import make_predict_step
 from dmlcsr_jax.models import prepare_variables
 from dmlcsr_jax.pipeline.input_pipeline import Examples, eval_batches
-from dmlcsr_jax.training.self_regulation import estimate_statistics
-from dmlcsr_jax.training.steps import AXIS, make_predict_step, make_statistics_step, replicate
-from dmlcsr_jax.types import InputConvention
+from dmlcsr_jax.training.self_regulation import recompute_batch_stats
+from dmlcsr_jax.training.steps import make_statistics_step
+from dmlcsr_jax.types import Preprocessing
 
 SPEC = get_spec("synthetic")
 
@@ -38,7 +40,7 @@ def drawn_examples(count: int, size: int) -> list[dict[str, Any]]:
 def evaluate(work: Workload, source: Examples) -> Run:
     """Our evaluation; returns the scores."""
     model = work.model()
-    predict = make_predict_step(model, InputConvention())
+    predict = make_predict_step(model, Preprocessing())
     variables = prepare_variables(model, jax.device_put(work.variables()))
     size = work.size, work.size
     return partial(evaluator.evaluate, predict, variables, source, SPEC, size=size, batch_size=work.batch)
@@ -47,13 +49,13 @@ def evaluate(work: Workload, source: Examples) -> Run:
 def reestimate(work: Workload, source: Examples) -> Run:
     """Our batch statistics, estimated as at the end of a cycle; returns the first mean."""
     model = work.model(axis_name=AXIS)
-    step = make_statistics_step(model, InputConvention())
+    step = make_statistics_step(model, Preprocessing())
     drawn = replicate(work.variables())
     variables, batch_stats = prepare_variables(model, {"params": drawn["params"]}), drawn["batch_stats"]
 
     def run() -> np.ndarray:
         batches = (batch for batch, _ in eval_batches(source, size=(work.size, work.size), batch_size=work.batch))
-        statistics = estimate_statistics(step, variables, batch_stats, batches)
+        statistics = recompute_batch_stats(step, variables, batch_stats, batches)
         return np.asarray(statistics["encoder"]["bn1"]["mean"])
 
     return run

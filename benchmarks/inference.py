@@ -19,7 +19,7 @@ from benchmarks import side_by_side, workload
 from benchmarks.side_by_side import OURS, Run
 from benchmarks.workload import Workload
 from dmlcsr_jax.models import parse, prepare_variables
-from dmlcsr_jax.pipeline.normalize import normalize
+from dmlcsr_jax.ops.normalize import normalize
 
 
 def ours(work: Workload, images: np.ndarray) -> Run:

@@ -3,7 +3,7 @@
     python -m benchmarks.input_pipeline [--pictures=48] [--rounds=3]
 
 The loop does in one process what the published data set's class does: it reads picture, label map and a stored edge map
-from files and warps all three (the normalisation that it does next is left out, since ours happens on the device).
+from files and warps all three (the normalization that it does next is left out, since ours happens on the device).
 Ours is `train_batches` from prepared data, in threads of one process (`config.input.num_workers` = 0) on one and on two
 cores, and in one and two worker processes; edges are made on the device. They run by turns; the tables have medians.
 Pictures are drawn faces with noise, so that their JPEG files are as large as those of photographs.
@@ -80,7 +80,7 @@ class Clock:
 
 def random_matrix(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     """The map of a training example as the published class draws it."""
-    center, scale = geometry.whole_picture(width, height, (SIZE, SIZE))
+    center, scale = geometry.whole_image(width, height, (SIZE, SIZE))
     scale = scale * np.clip(rng.standard_normal() * 0.25 + 1, 0.75, 1.25)
     degrees = np.clip(rng.standard_normal() * 30, -60, 60) if rng.random() <= 0.6 else 0
     return geometry.affine_matrix(center, scale, degrees, (SIZE, SIZE))

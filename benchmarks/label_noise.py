@@ -21,7 +21,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from dmlcsr_jax.training.logs import read_metrics
+from dmlcsr_jax.training.logs import read_json_lines
 
 CONFIG = "configs/label_noise.py"
 KINDS = {
@@ -64,7 +64,7 @@ def train_and_score(kind: str, seed: int, folder: pathlib.Path, flags: list[str]
         call(f"--config={CONFIG}", f"--workdir={workdir}", f"--config.seed={seed}", *KINDS[kind], *flags, core=core)
     finally:
         cores.put(core)
-    return [line for line in read_metrics(workdir / "metrics.jsonl") if "val/mean_f1" in line][-1]
+    return [line for line in read_json_lines(workdir / "metrics.jsonl") if "val/mean_f1" in line][-1]
 
 
 def call(*arguments: str, core: int | None = None) -> None:

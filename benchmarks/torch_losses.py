@@ -80,8 +80,8 @@ def edge_labels(labels: Tensor) -> tuple[Tensor, Tensor]:
     padded = functional.pad(labels, (1, 1, 1, 1), value=IGNORE_ID)
     edges = torch.zeros_like(labels, dtype=torch.bool)
     for row, column in ((0, 1), (1, 2), (2, 2), (2, 0)):
-        neighbours = padded[:, row : row + height, column : column + width]
-        edges |= (neighbours != labels) & (neighbours != IGNORE_ID)
+        neighbors = padded[:, row : row + height, column : column + width]
+        edges |= (neighbors != labels) & (neighbors != IGNORE_ID)
     edges &= labels != IGNORE_ID
     edges = functional.max_pool2d(edges[:, None].float(), 3, 1, 1)[:, 0].long()
     return edges, torch.where(labels == IGNORE_ID, 0, edges * labels)

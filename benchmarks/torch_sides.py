@@ -22,7 +22,7 @@ from dmlcsr_jax.evaluation.confusion import scores
 from dmlcsr_jax.pipeline.geometry import restore_labels
 from dmlcsr_jax.pipeline.input_pipeline import Examples
 from dmlcsr_jax.pipeline.transforms import fit_image
-from dmlcsr_jax.types import InputConvention
+from dmlcsr_jax.types import Preprocessing
 
 torch.set_num_threads(os.cpu_count())
 
@@ -54,9 +54,9 @@ def mixed_precision(work: Workload) -> contextlib.AbstractContextManager:
     return torch.autocast(device().type, dtype=torch.bfloat16, enabled=work.dtype == "bfloat16")
 
 
-def normalised(images: np.ndarray) -> torch.Tensor:
+def normalized(images: np.ndarray) -> torch.Tensor:
     """[B, 3, H, W] float32, channels innermost, of [B, H, W, 3] uint8 pictures."""
-    mean, std = (torch.tensor(values) for values in InputConvention()[1:])
+    mean, std = (torch.tensor(values) for values in Preprocessing()[1:])
     return ((torch.from_numpy(images) / 255 - mean) / std).movedim(-1, 1)
 
 
@@ -70,7 +70,7 @@ def parse(work: Workload, images: np.ndarray, compiled: bool = False) -> Run:
     """Parsing logits, eager or through torch.compile with the weights as constants (its quickest way)."""
     network = network_of(work)
     parser = Parser(network).eval()
-    x = normalised(images).to(device())
+    x = normalized(images).to(device())
     if compiled:
         torch._dynamo.reset()
         parser = torch.compile(parser, options={"freezing": True})
@@ -89,7 +89,7 @@ def parse_by_onnxruntime(work: Workload, images: np.ndarray) -> Run:
     """Parsing logits by onnxruntime on the exported network, on the CPU in float32."""
     import onnxruntime
 
-    x = normalised(images).contiguous()
+    x = normalized(images).contiguous()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = os.cpu_count()
     with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +108,7 @@ def training_step(work: Workload) -> Run:
     network = torch_network_of(work.variables()).to(device(), memory_format=memory_format).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
     images, labels = work.faces()
-    x = normalised(images).to(device()).contiguous(memory_format=memory_format)
+    x = normalized(images).to(device()).contiguous(memory_format=memory_format)
     labels = torch.from_numpy(labels).to(device(), torch.int64)
 
     def run() -> float:
@@ -170,4 +170,4 @@ def batches(work: Workload, source: Examples) -> Iterator[tuple[list[dict[str, A
         examples = [source[index] for index in range(start, min(start + work.batch, len(source)))]
         pictures = [cv2.imdecode(np.frombuffer(example["image"], np.uint8), cv2.IMREAD_COLOR) for example in examples]
         pictures = [fit_image(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), (work.size, work.size)) for picture in pictures]
-        yield examples, normalised(np.stack(pictures))
+        yield examples, normalized(np.stack(pictures))

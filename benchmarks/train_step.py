@@ -1,11 +1,11 @@
 """Times a training step against PyTorch: forward, multi-task loss with Lovász-softmax, backward, SGD.
 
-    python -m benchmarks.train_step [--size 241 473] [--batch 2 1] [--rematerialise] [--dtype=bfloat16] [--repeats=3]
+    python -m benchmarks.train_step [--size 241 473] [--batch 2 1] [--remat] [--dtype=bfloat16] [--repeats=3]
 
 Sizes and batches go in pairs. Both sides start from the same drawn weights, see the same drawn faces, and run by
 turns, each in a process of its own; "first loss" shows that they do the same. Peak memory is measured in other
 processes (parameters and optimizer included, compiling and libraries not), on a GPU what is allocated on it.
-`--rematerialise` adds our step with rematerialised residual blocks. For bfloat16 PyTorch has automatic mixed precision,
+`--remat` adds our step with rematd residual blocks. For bfloat16 PyTorch has automatic mixed precision,
 and its channels innermost on a GPU. On an accelerator the table adds the share of the chip's peak, from the operations
 that XLA counts in the step without rematerialisation.
 """
@@ -20,11 +20,12 @@ from benchmarks import side_by_side, workload
 from benchmarks.side_by_side import OURS, Run
 from benchmarks.workload import Workload
 from configs import default
+from dmlcsr_jax.devices import AXIS, replicate, shard
 from dmlcsr_jax.losses import LossWeights
 from dmlcsr_jax.training.optimizer import make_optimizer
 from dmlcsr_jax.training.state import create_state
-from dmlcsr_jax.training.steps import AXIS, make_train_step, replicate, shard
-from dmlcsr_jax.types import Batch, InputConvention
+from dmlcsr_jax.training.steps import make_train_step
+from dmlcsr_jax.types import Batch, Preprocessing
 
 # Dense bfloat16 operations a second with float32 sums, from the makers' data sheets, by what JAX calls the chip.
 PEAKS = {
@@ -43,20 +44,20 @@ PEAKS = {
 }
 
 
-def prepared_step(work: Workload, rematerialise: bool = False):
+def prepared_step(work: Workload, remat: bool = False):
     """The package's own step on one device, with a state and a batch for it."""
     optimizer = make_optimizer(default.get_config(), optax.constant_schedule(1e-3))
-    model = work.model(axis_name=AXIS, rematerialise=rematerialise)
+    model = work.model(axis_name=AXIS, remat=remat)
     device = jax.local_devices()[:1]
-    step = make_train_step(model, optimizer, LossWeights(), InputConvention(), devices=device)
+    step = make_train_step(model, optimizer, LossWeights(), Preprocessing(), devices=device)
     images, labels = work.faces()
     batch = shard(Batch(images, labels, labels[:, 0, 0] >= 0), 1)
     return step, replicate(create_state(work.variables(), optimizer), device), batch
 
 
-def ours(work: Workload, rematerialise: bool = False) -> Run:
+def ours(work: Workload, remat: bool = False) -> Run:
     """The step as a run that returns the loss."""
-    step, state, batch = prepared_step(work, rematerialise)
+    step, state, batch = prepared_step(work, remat)
 
     def run() -> float:
         nonlocal state
@@ -83,7 +84,7 @@ def main() -> None:
     parser = workload.described(__doc__)
     parser.add_argument("--size", type=int, nargs="+", default=[241, 473], help="sides of the pictures")
     parser.add_argument("--batch", type=int, nargs="+", default=[2, 1], help="pictures of a step, one number a size")
-    parser.add_argument("--rematerialise", action="store_true", help="also with rematerialised blocks")
+    parser.add_argument("--remat", action="store_true", help="also with rematd blocks")
     workload.network_flags(parser)
     flags = parser.parse_args()
     if len(flags.size) != len(flags.batch):
@@ -92,14 +93,14 @@ def main() -> None:
         if not jax.config.jax_compilation_cache_dir:  # each side's own process need not compile again
             jax.config.update("jax_compilation_cache_dir", folder)
         for size, batch in zip(flags.size, flags.batch, strict=True):
-            measure(Workload(size, batch, flags.backbone, flags.width, flags.dtype), flags.rematerialise, flags.repeats)
+            measure(Workload(size, batch, flags.backbone, flags.width, flags.dtype), flags.remat, flags.repeats)
 
 
-def measure(work: Workload, rematerialise: bool, repeats: int) -> None:
+def measure(work: Workload, remat: bool, repeats: int) -> None:
     """Measures memory, then time, and prints the table."""
     makers = {OURS: partial(ours, work)}
-    if rematerialise:
-        makers[f"{OURS}, rematerialised"] = partial(ours, work, rematerialise=True)
+    if remat:
+        makers[f"{OURS}, rematd"] = partial(ours, work, remat=True)
     makers["PyTorch"] = partial(side_by_side.torch_side, "training_step", work)
     results = side_by_side.take_turns(makers, repeats)
     memory = {name: side_by_side.peak_memory(makers[name]) for name in results.seconds}

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dmlcsr_jax.datasets.faces import draw_face
-from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models import DMLCSR, init_variables
 from dmlcsr_jax.models.backbones import BACKBONES
-from dmlcsr_jax.training.state import init_variables
 
 NUM_CLASSES = 19
 

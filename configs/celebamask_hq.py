@@ -11,7 +11,7 @@ Expected time: 24,183 pictures x 200 epochs x 0.80 TFLOP = 3.9 EFLOP, so 27 hour
 together. Derived, not measured: XLA counts 267 GFLOP a picture in the forward pass; a training step is taken as three.
 """
 
-from configs import default
+from dmlcsr_jax.configs import default
 
 
 def get_config(arg: str = ""):

@@ -93,7 +93,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.dtype = "float32"
     # Recompute residual blocks in the backward pass: a tenth less memory for a tenth more time on a CPU, measured with
     # ResNet-101 at small batches (docs/performance.md).
-    config.model.rematerialise = False
+    config.model.remat = False
 
     config.loss = ConfigDict()
     # Weights of the terms; see dmlcsr_jax/losses/objective.py.

@@ -8,7 +8,7 @@ Self-regulation is off, as in the run that the README reports; for noisy labels 
 ROOT holds {train,val}/{images,labels}, and label_names.txt with one class a line.
 """
 
-from configs import default
+from dmlcsr_jax.configs import default
 
 
 def get_config(arg: str = ""):

@@ -11,7 +11,7 @@ right exchanged (dmlcsr_jax/pipeline/label_noise.py); validation and test labels
 network then learns wrong labels by heart, which is what self-regulation is for.
 """
 
-from configs import default
+from dmlcsr_jax.configs import default
 
 
 def get_config(arg: str = ""):

@@ -11,7 +11,7 @@ Expected time: 18,176 pictures x 200 epochs x 0.80 TFLOP = 2.9 EFLOP, so 20 hour
 together. Derived, not measured: XLA counts 266 GFLOP a picture in the forward pass; a training step is taken as three.
 """
 
-from configs import default
+from dmlcsr_jax.configs import default
 
 
 def get_config(arg: str = ""):

@@ -7,7 +7,7 @@ The argument names the data set that the weights were trained on: celebamask_hq 
 Their pipeline gives the network BGR, which the checkpoint then records.
 """
 
-from configs import default
+from dmlcsr_jax.configs import default
 
 
 def get_config(arg: str = ""):

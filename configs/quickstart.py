@@ -9,7 +9,7 @@ or, step by step,
     python main.py --workdir=runs/quickstart --mode=predict --config.evaluation.split=test
 """
 
-from configs import default
+from dmlcsr_jax.configs import default
 
 
 def get_config(arg: str = ""):

@@ -1,6 +1,7 @@
-"""What XLA and the C library read from the environment, once, before anything is computed."""
+"""Process-wide settings of XLA and the C library; they must be set before JAX computes anything."""
 
 import os
+import pathlib
 import sys
 
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
@@ -29,3 +30,12 @@ def compute_in_order() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if _SCHEDULER not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_SCHEDULER}=false".strip()
+
+
+def use_compilation_cache() -> None:
+    """Caches compiled programs in ~/.cache/dmlcsr_jax, unless $JAX_COMPILATION_CACHE_DIR names another folder."""
+    import jax
+
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "dmlcsr_jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # dozens of small programs take seconds too

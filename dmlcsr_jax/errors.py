@@ -1,9 +1,9 @@
-"""The one error a user may meet."""
+"""The one error that a user meets."""
 
 
 class UserError(Exception):
-    """A mistake of the user's or of the data's, told in one line.
+    """A mistake in a command, a configuration or a data set, told in one line.
 
-    The message names the file or field, what is wrong, and what would be right. `main.py` prints it
-    without a traceback and exits with status 1.
+    The message names the file or field, what is wrong, and what would be right. The command line prints it without a
+    traceback and exits with status 1.
     """

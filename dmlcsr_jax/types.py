@@ -1,8 +1,26 @@
-"""The structures that cross from one part of the package to another."""
+"""Structures that cross room borders."""
 
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-Array = Any  # a numpy or JAX array
+import numpy as np
+
+from dmlcsr_jax.fields import check_choice
+
+if TYPE_CHECKING:
+    import jax
+
+    Array: TypeAlias = np.ndarray | jax.Array
+else:  # the rooms that need no JAX do not wait for it
+    Array = Any
+
+IGNORE_ID = 255  # the label value that no loss and no score counts
+
+# A tree of arrays: parameters, batch statistics, optimizer state.
+PyTree: TypeAlias = Any
+# Linen variable collections: "params", "batch_stats", and what `prepare_variables` adds.
+Variables: TypeAlias = Mapping[str, PyTree]
 
 
 class Batch(NamedTuple):
@@ -11,9 +29,9 @@ class Batch(NamedTuple):
     Under pmap every field has a leading axis of local devices.
 
     Attributes:
-      images: [B, H, W, 3] uint8, RGB, not normalised (that happens on the device).
+      images: [B, H, W, 3] uint8, RGB, not normalized (that happens on the device).
       labels: [B, H, W] uint8 class numbers at the size of the images; 255 is ignored.
-      mask: [B] bool, False for examples that only fill up the last batch.
+      mask: [B] bool, False for padding examples of the last batch.
     """
 
     images: Array
@@ -24,28 +42,35 @@ class Batch(NamedTuple):
 class Predictions(NamedTuple):
     """Logits of the three heads at stride 4 of the input: h = ceil(H / 4), w = ceil(W / 4).
 
-    A network without edge heads has None for both kinds of edges.
-
     Attributes:
       parsing: [B, h, w, C] logits of the C face parts.
-      binary_edge: [B, h, w, 2] logits of "no edge" and "edge".
-      category_edge: [B, h, w, C] logits of the part that an edge pixel belongs to.
+      binary_edge: [B, h, w, 2] logits of "no edge" and "edge"; None if the model lacks edge heads.
+      category_edge: [B, h, w, C] logits of the part that an edge pixel belongs to; None likewise.
     """
 
     parsing: Array
-    binary_edge: Array
-    category_edge: Array
+    binary_edge: Array | None
+    category_edge: Array | None
 
 
-class InputConvention(NamedTuple):
-    """How a network wants its pictures: x = (picture / 255 - mean) / std, in this channel order.
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How a network wants its images: x = (image / 255 - mean) / std, in this channel order.
 
     Attributes:
       channel_order: "RGB" or "BGR".
-      mean: one value a channel, in that order, of pictures scaled to 0..1.
+      mean: one value per channel, in that order, of images scaled to 0..1.
       std: likewise.
+
+    Raises:
+      UserError: `channel_order` is neither.
     """
 
     channel_order: str = "RGB"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self):
+        check_choice("channel_order", self.channel_order, ("RGB", "BGR"))
+        object.__setattr__(self, "mean", tuple(self.mean))  # JSON has lists
+        object.__setattr__(self, "std", tuple(self.std))

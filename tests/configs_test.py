@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import pytest
 
 from dmlcsr_jax.losses import LossWeights, multi_task_loss
+from dmlcsr_jax.models import create_model, init_variables
 from dmlcsr_jax.training.optimizer import learning_rate_schedule, make_optimizer
-from dmlcsr_jax.training.state import create_model, create_state, init_variables
+from dmlcsr_jax.training.state import create_state
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 RECIPES = sorted(path.name for path in FOLDER.glob("*.py") if path.name != "__init__.py")

@@ -1,4 +1,4 @@
-"""Before JAX starts: the processor, seen as four devices, so that synchronisation is tested everywhere."""
+"""Before JAX starts: the processor, seen as four devices, so that synchronization is tested everywhere."""
 
 import os
 import pathlib

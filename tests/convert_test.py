@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from configs import default
-from dmlcsr_jax import app
+from dmlcsr_jax import checkpoints, modes
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.models import create_model, init_variables
 from dmlcsr_jax.models.pretrained import to_torch
 from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
-from dmlcsr_jax.training import checkpoints
-from dmlcsr_jax.training.state import create_model, init_variables
 
 
 def config_for(dataset):
@@ -34,13 +33,13 @@ def weights(tmp_path_factory):
 def test_there_and_back(weights, tmp_path):
     path, given = weights
     workdir = tmp_path / "run"
-    app.convert(config_for("celebamask_hq"), workdir, [str(path)], None)
-    variables, card = checkpoints.load(workdir)
+    modes.convert(config_for("celebamask_hq"), workdir, [str(path)], None)
+    variables, metadata = checkpoints.load(workdir)
     jax.tree.map(np.testing.assert_array_equal, variables, given)
-    assert card.convention.channel_order == "BGR" and card.spec.name == "celebamask_hq"
-    assert card.model["backbone"] == "tiny" and card.model["width"] == 8
+    assert metadata.preprocessing.channel_order == "BGR" and metadata.spec.name == "celebamask_hq"
+    assert metadata.model["backbone"] == "tiny" and metadata.model["width"] == 8
 
-    app.convert(config_for("celebamask_hq"), workdir, [], tmp_path / "back.npz")
+    modes.convert(config_for("celebamask_hq"), workdir, [], tmp_path / "back.npz")
     back, original = read_state_dict(tmp_path / "back.npz"), read_state_dict(path)
     assert {f"module.{name}" for name in back} == set(original)
     for name, value in back.items():
@@ -55,8 +54,8 @@ def test_mistakes_are_said_and_leave_nothing(weights, tmp_path):
         ([str(tmp_path / "none.npz")], "lapa", "none.npz"),
     ):
         with pytest.raises(UserError, match=words):
-            app.convert(config_for(dataset), tmp_path / "run", paths, None)
+            modes.convert(config_for(dataset), tmp_path / "run", paths, None)
     assert list(pathlib.Path(tmp_path).iterdir()) == []
-    app.convert(config_for("celebamask_hq"), tmp_path / "run", [str(path)], None)
+    modes.convert(config_for("celebamask_hq"), tmp_path / "run", [str(path)], None)
     with pytest.raises(UserError, match="new --workdir"):
-        app.convert(config_for("celebamask_hq"), tmp_path / "run", [str(path)], None)
+        modes.convert(config_for("celebamask_hq"), tmp_path / "run", [str(path)], None)

@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from dmlcsr_jax.training.checkpoints import step_folders
+from dmlcsr_jax.checkpoints import step_folders
 
 ROOT = pathlib.Path(__file__).parents[1]
 EPOCHS, STEPS = 4, 20  # 43 pictures, 8 a step: 5 steps an epoch
-# What is compared is arithmetic, not speed: compiling without optimisation takes a third of the time.
+# What is compared is arithmetic, not speed: compiling without optimization takes a third of the time.
 COMPILER = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 pytestmark = pytest.mark.slow
 

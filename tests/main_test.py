@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dmlcsr_jax.training import checkpoints
+from dmlcsr_jax import checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
 ONE_DEVICE = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}

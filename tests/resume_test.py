@@ -13,7 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from dmlcsr_jax.training.checkpoints import step_folders
+from dmlcsr_jax.checkpoints import step_folders
 
 ROOT = pathlib.Path(__file__).parents[1]
 ONE_DEVICE = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}

@@ -123,7 +123,7 @@ def merge_parts(stem: pathlib.Path, order: Sequence[str]) -> np.ndarray:
             continue
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}); make it readable") from error
-        mask = images.decode_grey(data, path)
+        mask = images.decode_gray(data, path)
         if labels is None:
             labels = np.zeros(mask.shape, np.uint8)
         elif mask.shape != labels.shape:

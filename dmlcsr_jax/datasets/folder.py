@@ -1,7 +1,7 @@
 """A user's own faces: `ROOT/{train,val,test}/{images,labels}`, `ROOT/label_names.txt`, `ROOT/flip_pairs.txt`.
 
 Pictures are JPEG, PNG, BMP, WebP or TIFF files; the label map of a picture is the PNG file of the same stem, of the
-same size, one channel of class numbers (grey, or the indices of a palette), 255 where nothing is known. `val` and
+same size, one channel of class numbers (gray, or the indices of a palette), 255 where nothing is known. `val` and
 `test` may be absent. `label_names.txt` has one class name a line, background first. `flip_pairs.txt` has two names a
 line that change places when a picture is mirrored; without that file, `l_x` and `r_x`, or `left_x` and `right_x`, are a
 pair where both are names.

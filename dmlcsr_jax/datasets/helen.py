@@ -6,7 +6,7 @@ Labels of Smith et al., CVPR 2013 ("SmithCVPR2013_dataset_resized"), 2,330 faces
     labels/{name}/{name}_lbl{00..10}.png      8 bits a class: how much of the pixel is of it; the label is the largest
     exemplars.txt, tuning.txt, testing.txt    "number , name" a line: train, val and test
 
-HELEN*, relabelled by Lin et al., CVPR 2019, 2,099 faces:
+HELEN*, relabeled by Lin et al., CVPR 2019, 2,099 faces:
 
     {train,test}/{name}_image.jpg, {name}_label.png
 """
@@ -39,14 +39,14 @@ class Helen(FaceBuilder):
 
     def __init__(self, root: str | os.PathLike, *, bad_files: str = "stop", data_dir: str | os.PathLike = ""):
         self._root = pathlib.Path(root).expanduser()
-        self._relabelled = not (self._root / "labels").exists() and (self._root / "train").is_dir()
-        if self._relabelled:
-            self._names = {split: relabelled_names(self._root / split) for split in ("train", "test")}
+        self._relabeled = not (self._root / "labels").exists() and (self._root / "train").is_dir()
+        if self._relabeled:
+            self._names = {split: relabeled_names(self._root / split) for split in ("train", "test")}
         else:
             raw_files.require_folders(self._root, "images", "labels")
             self._names = {split: read_names(self._root / name) for split, name in _LISTS.items()}
         listed = (f"{split}/{name}" for split, names in self._names.items() for name in names)
-        key = raw_files.variant_key(self._root, (f"relabelled {self._relabelled}", *listed))
+        key = raw_files.variant_key(self._root, (f"relabeled {self._relabeled}", *listed))
         super().__init__(SPEC, key=key, data_dir=data_dir, bad_files=bad_files)
 
     def items(self, split: str) -> Sequence[tuple[str, str]]:
@@ -56,7 +56,7 @@ class Helen(FaceBuilder):
     def example(self, item: tuple[str, str]) -> dict[str, Any]:
         """One picture and its labels."""
         split, name = item
-        if self._relabelled:
+        if self._relabeled:
             picture, path = (self._root / split / f"{name}_{ending}" for ending in ("image.jpg", "label.png"))
             labels = images.decode_label(raw_files.read_bytes(path), path)
         else:
@@ -66,11 +66,11 @@ class Helen(FaceBuilder):
 
     def official_sizes(self) -> dict[str, int]:
         """Those of the lists, or of HELEN*."""
-        return {"train": 1_999, "test": 100} if self._relabelled else {"train": 2_000, "val": 230, "test": 100}
+        return {"train": 1_999, "test": 100} if self._relabeled else {"train": 2_000, "val": 230, "test": 100}
 
     def notes(self) -> Sequence[str]:
         """Which of the two forms it is."""
-        return (f"labels: {'HELEN*, relabelled' if self._relabelled else 'SmithCVPR2013, the largest of soft maps'}",)
+        return (f"labels: {'HELEN*, relabeled' if self._relabeled else 'SmithCVPR2013, the largest of soft maps'}",)
 
 
 def most_likely_labels(stem: pathlib.Path) -> np.ndarray:
@@ -81,7 +81,7 @@ def most_likely_labels(stem: pathlib.Path) -> np.ndarray:
     largest, labels = None, None
     for number in range(SPEC.num_classes):
         path = stem.with_name(f"{stem.name}{number:02d}.png")
-        share = images.decode_grey(raw_files.read_bytes(path), path)
+        share = images.decode_gray(raw_files.read_bytes(path), path)
         if largest is None:
             largest, labels = share, np.zeros(share.shape, np.uint8)
             continue
@@ -104,7 +104,7 @@ def read_names(path: pathlib.Path) -> list[str]:
     return names
 
 
-def relabelled_names(folder: pathlib.Path) -> list[str]:
+def relabeled_names(folder: pathlib.Path) -> list[str]:
     """The names of a split of HELEN*, of which picture or labels are there."""
     files = raw_files.find_files(folder, {".jpg", ".png"})
     names = {stem.removesuffix(ending) for stem in files for ending in ("_image", "_label") if stem.endswith(ending)}

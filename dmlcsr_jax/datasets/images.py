@@ -16,7 +16,7 @@ MAX_PIXELS = 178_000_000  # Pillow itself refuses a little more
 # From half of that on Pillow warns; the refusal is enough.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-_GREY_OF_8_BITS = b"\x08\x00"  # bit depth and colour type in the header of a PNG file
+_GRAY_OF_8_BITS = b"\x08\x00"  # bit depth and color type in the header of a PNG file
 # Unfiltered, a map of few classes is both a smaller file and decoded in half the time.
 _LABEL_PNG = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_PNG_COMPRESSION, 6]
 
@@ -24,7 +24,7 @@ _LABEL_PNG = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_P
 def decode_image(data: bytes, name: str | os.PathLike = "the picture", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """[H, W, 3] uint8 RGB of an encoded picture, as a viewer shows it.
 
-    It is turned as its EXIF orientation says; 16 bits are brought to 8, grey, palette and CMYK to RGB, what is
+    It is turned as its EXIF orientation says; 16 bits are brought to 8, gray, palette and CMYK to RGB, what is
     transparent lies on white, and of several frames the first is taken.
 
     Args:
@@ -55,9 +55,9 @@ def rgb_array(picture: Image.Image) -> np.ndarray:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode == "F":
         raise ValueError("pixels of mode F have no range that is known; convert the picture to RGB")
-    if picture.mode.startswith("I"):  # 16 bits of grey
-        grey = np.clip((np.asarray(picture, np.int64) + 128) // 257, 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
+    if picture.mode.startswith("I"):  # 16 bits of gray
+        gray = np.clip((np.asarray(picture, np.int64) + 128) // 257, 0, 255).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=-1)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
@@ -69,8 +69,8 @@ def _needs_pillow(picture: Image.Image) -> bool:
     return picture.has_transparency_data or picture.mode not in ("RGB", "L") or getattr(picture, "is_animated", False)
 
 
-def decode_grey(data: bytes, name: str | os.PathLike) -> np.ndarray:
-    """[H, W] uint8 brightness of an encoded picture, colours and palettes included; arguments as `decode_image`."""
+def decode_gray(data: bytes, name: str | os.PathLike) -> np.ndarray:
+    """[H, W] uint8 brightness of an encoded picture, colors and palettes included; arguments as `decode_image`."""
     image = _decoded(data, cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise UserError(f"{name} cannot be decoded as a picture; replace it by a whole PNG file")
@@ -78,20 +78,20 @@ def decode_grey(data: bytes, name: str | os.PathLike) -> np.ndarray:
 
 
 def decode_label(data: bytes, name: str | os.PathLike = "the label map") -> np.ndarray:
-    """[H, W] uint8 class numbers of an encoded label map: grey values, or the indices of a picture with a palette.
+    """[H, W] uint8 class numbers of an encoded label map: gray values, or the indices of a picture with a palette.
 
     Raises UserError, which calls the map `name`, where it cannot be decoded or has more channels or bits than that.
     """
-    if data[12:16] == b"IHDR" and data[24:26] == _GREY_OF_8_BITS:
+    if data[12:16] == b"IHDR" and data[24:26] == _GRAY_OF_8_BITS:
         labels = _decoded(data, cv2.IMREAD_GRAYSCALE)
         if labels is None:
             raise UserError(f"{name} cannot be decoded as a label map; replace it by a PNG of class numbers")
         return labels
     try:
-        with Image.open(io.BytesIO(data)) as picture:  # OpenCV would turn indices into colours
+        with Image.open(io.BytesIO(data)) as picture:  # OpenCV would turn indices into colors
             if picture.mode not in ("1", "L", "P"):
                 raise UserError(
-                    f"{name} has pixels of mode {picture.mode}; label maps need one channel of 8 bits (grey or palette)"
+                    f"{name} has pixels of mode {picture.mode}; label maps need one channel of 8 bits (gray or palette)"
                 )
             labels = np.array(picture, np.uint8)
     except (OSError, SyntaxError, ValueError) as error:
@@ -100,7 +100,7 @@ def decode_label(data: bytes, name: str | os.PathLike = "the label map") -> np.n
 
 
 def encode_label(labels: np.ndarray) -> bytes:
-    """The PNG file, one grey channel, of [H, W] uint8 class numbers."""
+    """The PNG file, one gray channel, of [H, W] uint8 class numbers."""
     if labels.dtype != np.uint8 or labels.ndim != 2:
         raise ValueError(f"labels must be [H, W] uint8, not {labels.shape} {labels.dtype}")
     return cv2.imencode(".png", labels, _LABEL_PNG)[1].tobytes()

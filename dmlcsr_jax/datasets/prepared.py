@@ -7,9 +7,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from dmlcsr_jax.console import quiet
+from dmlcsr_jax.datasets.images import decode_image, decode_label
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.datasets.summary import Summary
 from dmlcsr_jax.errors import UserError
@@ -43,6 +45,12 @@ class Source:
 
     def __repr__(self) -> str:  # Grain puts it into its checkpoints
         return f"Source({self._directory!r}, {self._split!r})"
+
+
+def decode_example(encoded: Mapping[str, Any]) -> tuple[str, np.ndarray, np.ndarray]:
+    """Name, [H, W, 3] uint8 RGB image and [H, W] uint8 labels of one entry of a `Source`."""
+    name = encoded["name"]
+    return name, decode_image(encoded["image"], name), decode_label(encoded["label"], name)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -65,7 +65,7 @@ def write_parts(title: str, parts: Sequence[Part], prepare: Callable[[Any], tupl
     Args:
       title: of the bar.
       parts: all parts of the data set.
-      prepare: item -> serialised example (None where it is left out) and its tally; called in many threads. What it
+      prepare: item -> serialized example (None where it is left out) and its tally; called in many threads. What it
         raises is raised here; the parts written until then stay.
     """
     missing = [part for part in parts if not part.is_there()]

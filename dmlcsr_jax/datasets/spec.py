@@ -1,4 +1,4 @@
-"""What a data set's classes are: names, left and right, colours, and how they are scored."""
+"""What a data set's classes are: names, left and right, colors, and how they are scored."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import numpy as np
 
 IGNORE_ID = 255
 
-# Twenty colours that stay apart on a face; background is black. Further classes go round again, darker.
+# Twenty colors that stay apart on a face; background is black. Further classes go round again, darker.
 _COLORS = (
     (0, 0, 0),
     (236, 188, 160),
@@ -33,7 +33,7 @@ _COLORS = (
 
 
 def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """RGB colours, 0..255, for class numbers 0..num_classes - 1; background is black."""
+    """RGB colors, 0..255, for class numbers 0..num_classes - 1; background is black."""
     colors = list(_COLORS)
     while len(colors) < num_classes:
         colors += [tuple(int(0.7 * channel) for channel in color) for color in colors[-19:]]
@@ -48,12 +48,12 @@ class FaceSpec:
       name: the data set's name.
       class_names: one a class number, background first.
       flip_pairs: pairs of names that change places when a picture is mirrored.
-      palette: one RGB colour (0..255) a class; made up where not given.
+      palette: one RGB color (0..255) a class; made up where not given.
       score_groups: name of a merged score -> the names it pools into one (Helen's "overall" pools
         groups, which may therefore be named as members too).
       headline: the score that decides which of two networks is better: "mean_f1" or the name of a merged score.
       ignore_id: the label value that is never counted.
-      terms: the data's licence terms, for model cards.
+      terms: the data's license terms, for model cards.
     """
 
     name: str

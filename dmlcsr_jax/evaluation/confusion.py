@@ -47,7 +47,7 @@ def _class_numbers(values: np.ndarray, num_classes: int, what: str) -> np.ndarra
 def scores(confusion: np.ndarray, spec: FaceSpec) -> dict[str, Any]:
     """Reads the scores of a split from its confusion matrix, as the published evaluation does.
 
-    With A the pixels labelled as a class and B those predicted as it: F1 = 2 |A ∩ B| / (|A| + |B|), IoU =
+    With A the pixels labeled as a class and B those predicted as it: F1 = 2 |A ∩ B| / (|A| + |B|), IoU =
     |A ∩ B| / |A ∪ B|. A merged F1 is that of its classes taken as one class: taking one eye for the other is right.
 
     Args:
@@ -70,17 +70,17 @@ def scores(confusion: np.ndarray, spec: FaceSpec) -> dict[str, Any]:
             f"confusion has shape {confusion.shape}; {spec.name} has {spec.num_classes} classes and needs "
             f"({spec.num_classes}, {spec.num_classes})"
         )
-    right, labelled, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    f1 = _ratio(2 * right, labelled + predicted)
+    right, labeled, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    f1 = _ratio(2 * right, labeled + predicted)
     return {
         "f1": {name: _number(value) for name, value in zip(spec.class_names, f1, strict=True)},
         "merged_f1": {
             group: _merged_f1(confusion, _members(names, spec)) for group, names in spec.score_groups.items()
         },
         "mean_f1": _mean(f1[1:]),
-        "miou": _mean(_ratio(right, labelled + predicted - right)),
+        "miou": _mean(_ratio(right, labeled + predicted - right)),
         "pixel_accuracy": _number(_ratio(right.sum(), confusion.sum())),
-        "mean_accuracy": _mean(_ratio(right, labelled)),
+        "mean_accuracy": _mean(_ratio(right, labeled)),
     }
 
 

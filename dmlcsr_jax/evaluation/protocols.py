@@ -1,17 +1,18 @@
-"""The ways of scoring that are common in the literature, by name; docs/results.md says who uses which."""
+"""Evaluation protocols that are common in the literature, by name; docs/results.md says who uses which."""
 
+import dataclasses
 from typing import NamedTuple
 
-from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.fields import check_choice, check_range
 
 
 class Protocol(NamedTuple):
     """How a prediction is made and where it is compared.
 
     Attributes:
-      original_size: compares at each label's own size, the prediction brought there; else at the network's size, the
-        label fitted into it as the picture is, with its aspect kept, and what is around it not counted.
-      flip: averages the logits of a picture with those of its mirror image (`models.averaging.flip_averaged`).
+      original_size: compares at each label's own size, to which the prediction is brought. If False, compares at the
+        network's size: the label is fitted into it like the image, and the padding is not counted.
+      flip: averages the logits of each image with those of its mirror image.
       text: both in words.
     """
 
@@ -28,8 +29,27 @@ PROTOCOLS = {
 }
 
 
-def get_protocol(name: str) -> Protocol:
-    """The protocol of `config.evaluation.protocol`; UserError names those there are."""
-    if name not in PROTOCOLS:
-        raise UserError(f"config.evaluation.protocol is {name!r}; it can be {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+@dataclasses.dataclass(frozen=True)
+class EvaluationSettings:
+    """The section `config.evaluation`.
+
+    Attributes:
+      every_epochs: epochs between two evaluations during training; 0 for only one at the end.
+      split: the split to score.
+      batch_size: images per batch over this host's devices.
+      protocol: a name of `PROTOCOLS`.
+
+    Raises:
+      FieldError: a field is out of range.
+    """
+
+    every_epochs: int = 5
+    split: str = "val"
+    batch_size: int = 16
+    protocol: str = "original_size"
+
+    def __post_init__(self):
+        check_range("every_epochs", self.every_epochs, at_least=0)
+        check_choice("split", self.split, ("train", "val", "test"))
+        check_range("batch_size", self.batch_size, at_least=1)
+        check_choice("protocol", self.protocol, PROTOCOLS)

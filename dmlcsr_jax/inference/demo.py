@@ -17,11 +17,11 @@ import numpy as np
 
 from dmlcsr_jax.console import console
 from dmlcsr_jax.datasets.images import decode_image
+from dmlcsr_jax.drawing.contact_sheet import fitted
+from dmlcsr_jax.drawing.overlay import encode_indexed_png
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.face import ParsedFace
 from dmlcsr_jax.inference.parser import FaceParser
-from dmlcsr_jax.inference.sheet import fitted
-from dmlcsr_jax.inference.visualize import encode_indexed_png
 
 MAX_UPLOAD = "20mb"
 MAX_PIXELS = 40_000_000

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.pipeline.geometry import affine_matrix, whole_picture
+from dmlcsr_jax.pipeline.geometry import affine_matrix
 
 # How CelebAMask-HQ's pictures lie around the boxes that CenterFace finds in them (100 pictures: 1.60 ± 0.12 and
-# 0.09 ± 0.02): the crop's side by the geometric mean of the box's, its centre above the box's by the box's height.
+# 0.09 ± 0.02): the crop's side by the geometric mean of the box's, its center above the box's by the box's height.
 _CROP_SIDE, _CROP_RISE = 1.6, 0.09
 _AREA_FROM = 8  # picture pixels an input pixel: from here on the picture is averaged down to half of that first
 
@@ -72,12 +72,6 @@ class CenterFace:
         return sorted(found, key=lambda face: -face.score)
 
 
-def whole_matrix(width: int, height: int, size: tuple[int, int]) -> np.ndarray:
-    """[2, 3] float64, picture -> input of `size` (height, width): the whole picture, as in training."""
-    center, scale = whole_picture(width, height, size[::-1])
-    return affine_matrix(center, scale, 0.0, size[::-1])
-
-
 def face_matrix(face: Detection, size: tuple[int, int]) -> np.ndarray:
     """[2, 3] float64, picture -> input of `size` (height, width): a face as CelebAMask-HQ shows them.
 
@@ -109,7 +103,7 @@ def take_crop(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> n
         height, width = image.shape[:2]
         shrunk = [max(1, round(side * _AREA_FROM / 2 / ratio)) for side in (width, height)]
         zoom = np.diag([width / shrunk[0], height / shrunk[1], 1.0])
-        zoom[:2, 2] = (zoom[0, 0] - 1) / 2, (zoom[1, 1] - 1) / 2  # centres of pixels
+        zoom[:2, 2] = (zoom[0, 0] - 1) / 2, (zoom[1, 1] - 1) / 2  # centers of pixels
         image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
         matrix = matrix @ zoom
     return cv2.warpAffine(image, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))

@@ -14,15 +14,14 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
+from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.pipeline.normalize import normalize
-from dmlcsr_jax.pipeline.resize import resize_bilinear
+from dmlcsr_jax.models import create_model
+from dmlcsr_jax.ops.normalize import normalize
+from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.transforms import fit_image
-from dmlcsr_jax.training.checkpoints import Card
-from dmlcsr_jax.training.state import create_model
 
 FORMATS = ("stablehlo", "onnx")
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -60,12 +59,14 @@ class Parity:
         )
 
 
-def export_network(variables: Mapping[str, Any], card: Card, formats: Sequence[str]) -> dict[str, tuple[bytes, Parity]]:
+def export_network(
+    variables: Mapping[str, Any], metadata: CheckpointMetadata, formats: Sequence[str]
+) -> dict[str, tuple[bytes, Parity]]:
     """The network of a checkpoint in each format, compared with itself on the CPU, where float32 is whole.
 
     Args:
       variables: `params` and `batch_stats`; the edge heads' are not needed.
-      card: classes, network, input convention and size.
+      metadata: classes, network, input preprocessing and size.
       formats: names of FORMATS.
 
     Returns:
@@ -78,12 +79,14 @@ def export_network(variables: Mapping[str, Any], card: Card, formats: Sequence[s
     kept = {kind: {part: tree[part] for part in tree if part != "edge_head"} for kind, tree in variables.items()}
     kept = jax.device_get(kept)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        pictures = np.stack([fit_image(draw_face(seed, max(64, *card.size))[0], card.size) for seed in range(_FACES)])
-        expected = jax.device_get(jax.jit(_make_parse(card))(kept, pictures))
+        pictures = np.stack(
+            [fit_image(draw_face(seed, max(64, *metadata.size))[0], metadata.size) for seed in range(_FACES)]
+        )
+        expected = jax.device_get(jax.jit(_make_parse(metadata))(kept, pictures))
         exported = {}
         for name in formats:
             encode, load = (encode_onnx, load_onnx) if name == "onnx" else (encode_stablehlo, load_stablehlo)
-            data = encode(kept, card)
+            data = encode(kept, metadata)
             parity = _compare(load(data)(pictures), expected)
             if not parity.holds:
                 raise UserError(
@@ -109,15 +112,15 @@ def check_formats(formats: Sequence[str]) -> None:
             ) from error
 
 
-def encode_stablehlo(variables: Mapping[str, Any], card: Card) -> bytes:
-    """The network for all PLATFORMS, serialised by `jax.export`: images -> {"labels", "logits"}."""
-    parse = _make_parse(card)
+def encode_stablehlo(variables: Mapping[str, Any], metadata: CheckpointMetadata) -> bytes:
+    """The network for all PLATFORMS, serialized by `jax.export`: images -> {"labels", "logits"}."""
+    parse = _make_parse(metadata)
 
     def images_only(images):
         # Behind the barrier XLA leaves the weights as they are; else it computes on them, at length, when it compiles.
         return parse(jax.lax.optimization_barrier(variables), images)
 
-    shape = jax.export.symbolic_shape(f"batch, {card.size[0]}, {card.size[1]}, 3")
+    shape = jax.export.symbolic_shape(f"batch, {metadata.size[0]}, {metadata.size[1]}, 3")
     images = jax.ShapeDtypeStruct(shape, jnp.uint8)
     return bytes(jax.export.export(jax.jit(images_only), platforms=PLATFORMS)(images).serialize())
 
@@ -128,11 +131,11 @@ def load_stablehlo(data: bytes) -> Run:
     return lambda images: jax.device_get(call(images))
 
 
-def encode_onnx(variables: Mapping[str, Any], card: Card) -> bytes:
+def encode_onnx(variables: Mapping[str, Any], metadata: CheckpointMetadata) -> bytes:
     """The network as ONNX, see `onnx_graph.build_model`."""
     from dmlcsr_jax.inference.onnx_graph import build_model
 
-    return build_model(variables, card).SerializeToString()
+    return build_model(variables, metadata).SerializeToString()
 
 
 def load_onnx(data: bytes) -> Run:
@@ -161,13 +164,13 @@ def write_files(output: pathlib.Path, files: Mapping[str, bytes | str]) -> None:
         raise UserError(f"--output={output} cannot be written ({error.strerror}); name another folder") from error
 
 
-def _make_parse(card: Card) -> Callable[[Any, jax.Array], dict[str, jax.Array]]:
+def _make_parse(metadata: CheckpointMetadata) -> Callable[[Any, jax.Array], dict[str, jax.Array]]:
     """(variables, [B, H, W, 3] uint8) -> labels [B, H, W] uint8 and logits [B, H, W, C] float32."""
-    model = create_model(card.spec.num_classes, ConfigDict(card.model | {"dtype": "float32"}))
+    model = create_model(metadata.spec.num_classes, **{**metadata.model, "dtype": "float32"})
 
     def parse(variables, images):
-        logits = model.apply(variables, normalize(images, card.convention), method="parse")
-        logits = resize_bilinear(logits, card.size)
+        logits = model.apply(variables, normalize(images, metadata.preprocessing), method="parse")
+        logits = resize_bilinear(logits, metadata.size)
         return {"labels": jnp.argmax(logits, axis=-1).astype(jnp.uint8), "logits": logits}
 
     return parse

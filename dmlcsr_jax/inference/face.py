@@ -10,7 +10,7 @@ import numpy as np
 
 from dmlcsr_jax.datasets import FaceSpec, get_spec
 from dmlcsr_jax.datasets.remapping import remap_table
-from dmlcsr_jax.inference import visualize
+from dmlcsr_jax.drawing import overlay as visualize
 from dmlcsr_jax.inference.detector import Detection
 
 
@@ -85,7 +85,7 @@ class ParsedFace:
         return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), feather) if feather else mask.astype(bool)
 
     def overlay(self, opacity: float = 0.55, legend: bool = True, names: Sequence[str] | None = None) -> np.ndarray:
-        """[H, W, 3] uint8 RGB: the parts (or only those named) in colour over the picture, and a legend of them."""
+        """[H, W, 3] uint8 RGB: the parts (or only those named) in color over the picture, and a legend of them."""
         labels = self.labels if names is None else np.where(self.mask(*names), self.labels, np.uint8(0))
         mixed = visualize.overlay(self.image, labels, self.spec, opacity)
         return visualize.draw_legend(mixed, labels, self.spec) if legend else mixed

@@ -5,34 +5,41 @@ import datetime
 import json
 import pathlib
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from dmlcsr_jax import __version__
+from dmlcsr_jax.checkpoints import CheckpointMetadata
+from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.export import PLATFORMS, Parity
-from dmlcsr_jax.training.checkpoints import Card
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
 
 def describe(
-    file: str, card: Card, parity: Parity, config: ConfigDict, scores: dict[str, Any] | None, origin: dict[str, str]
+    file: str,
+    metadata: CheckpointMetadata,
+    parity: Parity,
+    *,
+    training_data: dict[str, Any],
+    scores: dict[str, Any] | None,
+    origin: dict[str, str],
 ) -> dict[str, Any]:
-    """The card of an exported file as JSON values.
+    """The model card of an exported file as JSON values.
 
     Args:
       file: the file's name; its suffix says which format it is.
-      card: of the checkpoint.
+      metadata: of the checkpoint.
       parity: how near the file comes to the checkpoint.
-      config: the run's configuration.
+      training_data: from `describe_data`.
       scores: from `read_scores`.
       origin: `run` and `step`, the names of the run and of its checkpoint.
     """
-    height, width = card.size
-    spec = card.spec
+    height, width = metadata.size
+    spec = metadata.spec
     return {
         "file": file,
         "format": _describe_format(file),
@@ -42,13 +49,13 @@ def describe(
             "logits": f"float32 [batch, {height}, {width}, {spec.num_classes}]",
         },
         "size": [height, width],
-        "preprocessing_inside": card.convention._asdict(),
+        "preprocessing_inside": dataclasses.asdict(metadata.preprocessing),
         "classes": [
             {"number": i, "name": name, "color": list(color)}
             for i, (name, color) in enumerate(zip(spec.class_names, spec.palette, strict=True))
         ],
-        "network": {k: card.model[k] for k in ("backbone", "width", "stem", "norm", "dual_graph")},
-        "training_data": _describe_data(card, config),
+        "network": {k: metadata.model[k] for k in ("backbone", "width", "stem", "norm", "dual_graph")},
+        "training_data": training_data,
         "scores": scores,
         "parity": dataclasses.asdict(parity),
         "checkpoint": origin,
@@ -98,11 +105,20 @@ def _describe_format(file: str) -> dict[str, Any]:
     return {"name": "StableHLO (jax.export)", "jax": jax.__version__, "platforms": list(PLATFORMS)}
 
 
-def _describe_data(card: Card, config: ConfigDict) -> dict[str, Any]:
-    folder = pathlib.Path(config.dataset.path).name
-    terms = card.spec.terms or f"unknown: whoever made the folder {folder!r} knows what its pictures may be used for."
-    first = [path for path in (config.init_from, config.model.pretrained_backbone) if path]
-    return {"name": card.spec.name, "terms": terms, "weights_began_from": [pathlib.Path(path).name for path in first]}
+def describe_data(spec: FaceSpec, folder: str, sources: Sequence[str]) -> dict[str, Any]:
+    """What a network was trained on.
+
+    Args:
+      spec: the classes, with the data's terms.
+      folder: the raw data; only its name is kept.
+      sources: the weights that training started from; only their names are kept.
+    """
+    unknown = f"unknown: whoever made the folder {pathlib.Path(folder).name!r} knows what its images may be used for."
+    return {
+        "name": spec.name,
+        "terms": spec.terms or unknown,
+        "weights_began_from": [pathlib.Path(path).name for path in sources],
+    }
 
 
 def _usage(values: dict[str, Any]) -> str:
@@ -122,7 +138,7 @@ def _usage(values: dict[str, Any]) -> str:
 
 | | |
 | --- | --- |
-| input `images` | {values["input"]["images"]}; scaling to 0..1 and normalising happen inside |
+| input `images` | {values["input"]["images"]}; scaling to 0..1 and normalizing happen inside |
 | output `labels` | {values["outputs"]["labels"]} |
 | output `logits` | {values["outputs"]["logits"]}; their softmax are probabilities |
 
@@ -153,7 +169,7 @@ labels, logits = found["labels"], found["logits"]
 
 def _classes(values: dict[str, Any]) -> str:
     scores = (values["scores"] or {}).get("f1", {})
-    rows = ["| number | class | colour (RGB) | F1 |", "| --- | --- | --- | --- |"]
+    rows = ["| number | class | color (RGB) | F1 |", "| --- | --- | --- | --- |"]
     for c in values["classes"]:
         color = ", ".join(map(str, c["color"]))
         rows.append(f"| {c['number']} | {c['name']} | {color} | {_percent(scores.get(c['name']))} |")

@@ -15,30 +15,31 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.models.backbones.resnet import DILATIONS, RESNETS, STRIDES
-from dmlcsr_jax.models.layers import EPSILON, SLOPE
-from dmlcsr_jax.training.checkpoints import Card
+from dmlcsr_jax.models.layers import EPSILON
+from dmlcsr_jax.ops.activations import SLOPE
 
 OPSET = 18  # the first whose Resize can name the axes it resizes, so that the batch stays free
 
 
-def build_model(variables: Mapping[str, Any], card: Card) -> onnx.ModelProto:
+def build_model(variables: Mapping[str, Any], metadata: CheckpointMetadata) -> onnx.ModelProto:
     """The network of a checkpoint, from pictures to class numbers, in float32.
 
     Args:
       variables: `params` and `batch_stats`; the edge heads' are not read.
-      card: classes, network, input convention and size (H, W).
+      metadata: classes, network, input preprocessing and size (H, W).
 
     Returns:
       A model of opset 18 with the input `images`, uint8 RGB [batch, H, W, 3], and the outputs `labels`, uint8
       [batch, H, W], and `logits`, float32 [batch, H, W, C], both at the size of the input.
     """
-    (height, width), num_classes = card.size, card.spec.num_classes
+    (height, width), num_classes = metadata.size, metadata.spec.num_classes
     root = Module(*(jax.tree.map(lambda x: np.asarray(x, np.float64), variables[k]) for k in ("params", "batch_stats")))
     graph = Graph()
-    low_level, x = _encode(graph, _normalise(graph, card), root["encoder"], card.model)
-    x = _context(graph, x, root["context"], card)
-    logits = graph.resize(_parse(graph, x, low_level, root["parsing_head"], card), card.size)
+    low_level, x = _encode(graph, _normalize(graph, metadata), root["encoder"], metadata.model)
+    x = _context(graph, x, root["context"], metadata)
+    logits = graph.resize(_parse(graph, x, low_level, root["parsing_head"], metadata), metadata.size)
     classes = graph.node("ArgMax", logits, axis=1, keepdims=0)
     graph.node("Cast", classes, to=onnx.TensorProto.UINT8, output="labels")
     graph.node("Transpose", logits, perm=[0, 2, 3, 1], output="logits")
@@ -54,7 +55,7 @@ def build_model(variables: Mapping[str, Any], card: Card) -> onnx.ModelProto:
     model = helper.make_model(
         body, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets), producer_name="dmlcsr_jax"
     )
-    helper.set_model_props(model, {"classes": json.dumps(card.spec.class_names)})
+    helper.set_model_props(model, {"classes": json.dumps(metadata.spec.class_names)})
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -158,13 +159,13 @@ class Graph:
         return self.node("Transpose", x, perm=[0, 2, 1])
 
 
-def _normalise(graph: Graph, card: Card) -> str:
-    convention = card.convention
+def _normalize(graph: Graph, metadata: CheckpointMetadata) -> str:
+    preprocessing = metadata.preprocessing
     x = graph.node("Cast", "images", to=onnx.TensorProto.FLOAT)
-    if convention.channel_order == "BGR":
+    if preprocessing.channel_order == "BGR":
         x = graph.node("Gather", x, np.array([2, 1, 0]), axis=3)
-    x = graph.node("Sub", x, 255 * np.array(convention.mean))
-    x = graph.node("Div", x, 255 * np.array(convention.std))
+    x = graph.node("Sub", x, 255 * np.array(preprocessing.mean))
+    x = graph.node("Div", x, 255 * np.array(preprocessing.std))
     return graph.node("Transpose", x, perm=[0, 3, 1, 2])
 
 
@@ -199,11 +200,11 @@ def _block(graph: Graph, x: str, block: Module, bottleneck: bool, absolute: bool
     return graph.node("Relu", graph.node("Add", x, y))
 
 
-def _context(graph: Graph, x: str, head: Module, card: Card) -> str:
+def _context(graph: Graph, x: str, head: Module, metadata: CheckpointMetadata) -> str:
     """models.heads.ContextHead."""
     y = graph.conv_norm(x, head, "conva")
-    if card.model["dual_graph"]:
-        dual, features, size = head["dualgcn"], 8 * card.model["width"], _at_stride(8, card.size)
+    if metadata.model["dual_graph"]:
+        dual, features, size = head["dualgcn"], 8 * metadata.model["width"], _at_stride(8, metadata.size)
         branches = _spatial(graph, y, dual, features, size), _channel(graph, y, dual, features, size)
         y = graph.conv_norm(graph.node("Concat", *branches, axis=1), dual, "final")
     y = graph.conv_norm(y, head, "convb")
@@ -237,9 +238,9 @@ def _channel(graph: Graph, x: str, dual: Module, features: int, size: tuple[int,
     return graph.node("Add", graph.node("Mul", y, dual.params["gamma1"]), x)
 
 
-def _parse(graph: Graph, x: str, low_level: str, head: Module, card: Card) -> str:
+def _parse(graph: Graph, x: str, low_level: str, head: Module, metadata: CheckpointMetadata) -> str:
     """models.heads.ParsingHead: logits [B, C, H / 4, W / 4]."""
-    x = graph.resize(graph.conv_norm(x, head, "conv1"), _at_stride(4, card.size))
+    x = graph.resize(graph.conv_norm(x, head, "conv1"), _at_stride(4, metadata.size))
     x = graph.node("Concat", x, graph.conv_norm(low_level, head, "conv2"), axis=1)
     x = graph.conv_norm(x, head, "conv3")
     return graph.conv(graph.conv_norm(x, head, "conv3", first=2), head["conv4"])

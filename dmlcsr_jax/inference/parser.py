@@ -2,22 +2,23 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
+from dmlcsr_jax import checkpoints
+from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.inference.detector import Detection, Detector, face_matrix, take_crop, whole_matrix
+from dmlcsr_jax.inference.detector import Detection, Detector, face_matrix, take_crop
 from dmlcsr_jax.inference.face import FaceCrop, ParsedFace
-from dmlcsr_jax.inference.pictures import Picture, as_array, is_one
-from dmlcsr_jax.models import prepare_variables
-from dmlcsr_jax.training import checkpoints
-from dmlcsr_jax.training.state import create_model
-from dmlcsr_jax.training.steps import parse_labels, parse_logits
+from dmlcsr_jax.inference.images import Picture, as_array, is_one
+from dmlcsr_jax.models import TestTimeAugmentation, create_model, parse_labels, parse_logits, prepare_variables
+from dmlcsr_jax.pipeline.geometry import restore_crop, whole_image_matrix
+from dmlcsr_jax.types import Array, Variables
 
 Boxes = Sequence[Sequence[float]]  # (left, top, right, bottom) of each face, in pixels
 
@@ -37,37 +38,39 @@ class FaceParser:
 
     Args:
       variables: `params` and `batch_stats`; the edge heads' may be absent.
-      card: classes, network and input convention.
+      metadata: classes, network and input preprocessing.
       batch_size: pictures that go through the network at once.
       detector: what finds faces in pictures, such as `CenterFace()`.
-      flip: averages the logits with those of the mirrored picture; twice the work.
-      scales: averages the logits at these sizes of the input, such as (0.75, 1, 1.25).
+      augmentation: views whose logits are averaged, such as `TestTimeAugmentation(flip=True)`.
     """
 
     def __init__(
         self,
-        variables: dict[str, Any],
-        card: checkpoints.Card,
+        variables: Variables,
+        metadata: CheckpointMetadata,
+        *,
         batch_size: int = 4,
         detector: Detector | None = None,
-        flip: bool = False,
-        scales: Sequence[float] = (1.0,),
+        augmentation: TestTimeAugmentation = TestTimeAugmentation(),
     ):
-        check_scales(scales)
-        self.spec = card.spec
-        self.card = card
+        self.spec = metadata.spec
+        self.metadata = metadata
         self.batch_size = batch_size
         self._detector = detector
-        model = create_model(card.spec.num_classes, ConfigDict(card.model))
+        model = create_model(metadata.spec.num_classes, **metadata.model)
         self._variables = prepare_variables(model, variables)
-        averaging = {"flip_table": card.spec.flip_table() if flip else None, "scales": tuple(scales)}
+        options = {
+            "preprocessing": metadata.preprocessing,
+            "augmentation": augmentation,
+            "flip_table": metadata.spec.flip_table() if augmentation.flip else None,
+        }
 
-        def probabilities(variables, images):
-            logits = parse_logits(model, card.convention, variables, images, **averaging)
+        def probabilities(variables: Variables, images: Array) -> jax.Array:
+            logits = parse_logits(model, variables, images, **options)
             return jax.nn.softmax(logits.astype(jnp.float32))
 
         self._probabilities = jax.jit(probabilities)
-        self._labels = jax.jit(lambda *arguments: parse_labels(model, card.convention, *arguments, **averaging))
+        self._labels = jax.jit(partial(parse_labels, model, **options))
 
     @classmethod
     def load(cls, path: str | os.PathLike, weights: str | None = None, **options: Any) -> "FaceParser":
@@ -76,7 +79,7 @@ class FaceParser:
         Args:
           path: the folder.
           weights: the "student"'s or the "teacher"'s; None takes the teacher's where there is one.
-          **options: `batch_size`, `detector`, `flip` and `scales`.
+          **options: `batch_size`, `detector` and `augmentation`.
 
         Raises:
           UserError: there is no checkpoint, or it cannot be read.
@@ -114,9 +117,9 @@ class FaceParser:
 
     def _places(self, picture: np.ndarray, boxes: Boxes | None) -> list[tuple[Detection | None, np.ndarray]]:
         """The faces of a picture and the matrices of their crops, the largest face last."""
-        size = self.card.size
+        size = self.metadata.size
         if boxes is None and self._detector is None:
-            return [(None, whole_matrix(picture.shape[1], picture.shape[0], size))]
+            return [(None, whole_image_matrix(picture.shape[1], picture.shape[0], size))]
         faces = [Detection(tuple(map(float, box))) for box in boxes] if boxes is not None else self._detector(picture)
         faces = [(face, face_matrix(face, size)) for face in faces]
         return sorted(faces, key=lambda pair: -abs(np.linalg.det(pair[1][:, :2])))
@@ -127,20 +130,20 @@ class FaceParser:
         shown = iter(shown)
         for start in range(0, count, batch_size):
             filled = min(batch_size, count - start)
-            batch = np.zeros((batch_size, *self.card.size, 3), np.uint8)
+            batch = np.zeros((batch_size, *self.metadata.size, 3), np.uint8)
             for row in range(filled):
-                batch[row] = take_crop(*next(shown), self.card.size)
+                batch[row] = take_crop(*next(shown), self.metadata.size)
             yield from np.asarray(function(self._variables, batch))[:filled]
 
     def _assemble(self, picture: np.ndarray, crops: tuple[FaceCrop, ...]) -> ParsedFace:
         """Lays the crops' labels back onto the picture."""
         size = picture.shape[1], picture.shape[0]
         if len(crops) == 1:
-            labels = _lay_back(crops[0].labels, crops[0].matrix, size)
+            labels = restore_crop(crops[0].labels, crops[0].matrix, *size)
         else:
             labels = np.zeros(picture.shape[:2], np.uint8)
             for crop in crops:
-                restored = _lay_back(crop.labels, crop.matrix, size)
+                restored = restore_crop(crop.labels, crop.matrix, *size)
                 np.copyto(labels, restored, where=restored != 0)
         return ParsedFace(picture, labels, self.spec, crops, lambda: self._picture_probabilities(picture, crops))
 
@@ -152,8 +155,8 @@ class FaceParser:
         labels = np.zeros(picture.shape[:2], np.uint8)
         values = self._run(self._probabilities, ((picture, crop.matrix) for crop in crops), len(crops))
         for crop, probabilities in zip(crops, values, strict=True):
-            restored = _lay_back(crop.labels, crop.matrix, size)
-            covered = _lay_back(np.ones(self.card.size, np.uint8), crop.matrix, size) > 0
+            restored = restore_crop(crop.labels, crop.matrix, *size)
+            covered = restore_crop(np.ones(self.metadata.size, np.uint8), crop.matrix, *size) > 0
             here = covered & ((restored != 0) | (labels == 0))
             labels[here] = restored[here]
             for number in range(self.spec.num_classes):
@@ -162,20 +165,6 @@ class FaceParser:
                 warped = cv2.warpAffine(plane, crop.matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
                 np.copyto(result[..., number], warped, where=here)
         return result
-
-
-def check_scales(scales: Sequence[float]) -> None:
-    """Raises UserError unless every scale is from 0.25 to 4 and there is one."""
-    if not scales or not all(0.25 <= scale <= 4 for scale in scales):
-        raise UserError(f"scales are {', '.join(map(str, scales))}; give numbers from 0.25 to 4, such as 0.75,1,1.25")
-
-
-def _lay_back(values: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """[h, w] uint8 of a crop on a picture of `size` (width, height), nearest neighbour, 0 outside.
-
-    Of the whole picture it is `restore_labels`, to the last pixel.
-    """
-    return cv2.warpAffine(values, matrix, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
 
 
 def _check_boxes(boxes: Any, count: int) -> list[np.ndarray]:

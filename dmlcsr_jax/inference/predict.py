@@ -8,17 +8,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from rich.progress import Progress
 
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import console, progress_bar
 from dmlcsr_jax.datasets import FaceSpec, get_spec
+from dmlcsr_jax.drawing import overlay as visualize
+from dmlcsr_jax.drawing.contact_sheet import ContactSheet, write_image
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.inference import visualize
+from dmlcsr_jax.files import write_text
 from dmlcsr_jax.inference.face import ParsedFace
+from dmlcsr_jax.inference.images import as_array
 from dmlcsr_jax.inference.inputs import is_video
 from dmlcsr_jax.inference.parser import FaceParser
-from dmlcsr_jax.inference.pictures import as_array
-from dmlcsr_jax.inference.sheet import ContactSheet, write_picture
 from dmlcsr_jax.inference.video import VideoReader, VideoWriter, smoothed
-from dmlcsr_jax.training.logs import progress_bar, write_atomically
 
 FORMS = ("labels", "overlays", "sheet", "json")
 _FRAMES_ON_SHEET = 10  # of each video
@@ -133,7 +133,7 @@ class _Job:
         if "overlays" in write or "sheet" in write:
             overlay = face.overlay()
             if "overlays" in write:
-                write_picture(self._output / f"{name}_overlay.jpg", overlay)
+                write_image(self._output / f"{name}_overlay.jpg", overlay)
             if "sheet" in write:
                 self._sheet.add(overlay, name)
 
@@ -173,7 +173,7 @@ class _Job:
         if "json" in self._options.write:
             spec: FaceSpec = get_spec(self._options.remap) if self._options.remap else self._parser.spec
             text = json.dumps({"classes": list(spec.class_names), **self._entries}, indent=1)
-            write_atomically(self._output / "predictions.json", text)
+            write_text(self._output / "predictions.json", text)
 
     def report(self, count: int) -> None:
         """Says what was done, what had no face, and, as an error, what could not be read."""

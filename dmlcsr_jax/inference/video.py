@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import cv2
 import numpy as np
 
+from dmlcsr_jax.drawing.overlay import count_pixels
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.face import ParsedFace
-from dmlcsr_jax.inference.visualize import count_pixels
 
 # FFmpeg would print its own complaint about a broken file beside ours; read when the first video is opened.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from dmlcsr_jax.datasets.spec import IGNORE_ID
+from dmlcsr_jax.fields import check_range
 from dmlcsr_jax.losses import terms
+from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.edges import edge_labels
-from dmlcsr_jax.pipeline.resize import resize_bilinear
 from dmlcsr_jax.types import Predictions
 
 
@@ -39,6 +40,10 @@ class LossWeights:
     distill_parsing: float = 2.0
     distill_binary_edge: float = 1.0
     distill_category_edge: float = 0.2
+
+    def __post_init__(self):
+        for name, weight in dataclasses.asdict(self).items():
+            check_range(name, weight, at_least=0)
 
 
 class Term(NamedTuple):

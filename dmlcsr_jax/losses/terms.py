@@ -1,6 +1,6 @@
 """The terms of the multi-task loss, one function each (arXiv 2203.14448 §3.4).
 
-Every term is a scalar, a function of `Pixels` alone. Pixels labelled 255 count in no term that compares with the part
+Every term is a scalar, a function of `Pixels` alone. Pixels labeled 255 count in no term that compares with the part
 labels. Edge labels are never 255, so the balanced edge terms count every pixel, as published.
 """
 

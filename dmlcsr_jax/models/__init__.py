@@ -1,5 +1,17 @@
-"""The network and the conversion of published weights."""
+"""The network as the paper reads, and the conversion of PyTorch weights."""
 
-from dmlcsr_jax.models.dml_csr import DMLCSR, parse, prepare_variables
+from dmlcsr_jax.models.create import create_model, init_variables
+from dmlcsr_jax.models.dml_csr import DMLCSR
+from dmlcsr_jax.models.parsing import parse, parse_labels, parse_logits, prepare_variables
+from dmlcsr_jax.models.test_time_augmentation import TestTimeAugmentation
 
-__all__ = ["DMLCSR", "parse", "prepare_variables"]
+__all__ = [
+    "DMLCSR",
+    "TestTimeAugmentation",
+    "create_model",
+    "init_variables",
+    "parse",
+    "parse_labels",
+    "parse_logits",
+    "prepare_variables",
+]

@@ -1,20 +1,16 @@
 """DML-CSR: decoupled multi-task learning with cyclical self-regulation (arXiv 2203.14448)."""
 
-from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.traverse_util import flatten_dict, unflatten_dict
 
-from dmlcsr_jax.models.backbones import get_backbone
-from dmlcsr_jax.models.convolution import transform_kernel
+from dmlcsr_jax.fields import check_choice, check_range
+from dmlcsr_jax.models.backbones import BACKBONES, get_backbone
 from dmlcsr_jax.models.heads import ContextHead, EdgeHead, ParsingHead
 from dmlcsr_jax.models.layers import LayerFactory
 from dmlcsr_jax.types import Predictions
-
-PIXELS_AT_ONCE = 512 * 512  # on a CPU
 
 
 class DMLCSR(nn.Module):
@@ -33,8 +29,8 @@ class DMLCSR(nn.Module):
       edge_heads: False leaves them out, and their predictions are None.
       dual_graph: False leaves the graph out of the context head.
       momentum: share of the running statistics that stays in a training step.
-      axis_name: mapped axis over which batch norm is synchronised, if any.
-      rematerialise: whether residual blocks are computed again on the way back, to save memory.
+      axis_name: mapped axis over which batch norm is synchronized, if any.
+      remat: whether residual blocks are computed again on the way back, to save memory.
     """
 
     num_classes: int
@@ -47,7 +43,15 @@ class DMLCSR(nn.Module):
     dual_graph: bool = True
     momentum: float = 0.9
     axis_name: str | None = None
-    rematerialise: bool = False
+    remat: bool = False
+
+    def __post_init__(self):
+        check_range("num_classes", self.num_classes, at_least=2)
+        check_choice("backbone", self.backbone, BACKBONES)
+        check_range("width", self.width, at_least=2)
+        check_choice("stem", self.stem, ("deep", "plain"))
+        check_choice("norm", self.norm, ("abn", "batch_norm"))
+        super().__post_init__()
 
     def setup(self):
         """Makes the parts, named as in the variables."""
@@ -58,7 +62,7 @@ class DMLCSR(nn.Module):
             width=self.width,
             stem=self.stem,
             norm=self.norm,
-            rematerialise=self.rematerialise,
+            remat=self.remat,
         )
         self.context = ContextHead(make, 8 * self.width, self.dual_graph)
         self.parsing_head = ParsingHead(make, self.num_classes, 4 * self.width, 3 * self.width // 4)
@@ -69,7 +73,7 @@ class DMLCSR(nn.Module):
         """Logits of all heads.
 
         Args:
-          images: [B, H, W, 3] floating point, normalised.
+          images: [B, H, W, 3] floating point, normalized.
           train: batch statistics instead of running ones; `batch_stats` must then be mutable.
 
         Returns:
@@ -88,39 +92,3 @@ class DMLCSR(nn.Module):
 
     def _parsing(self, features, train):
         return self.parsing_head(self.context(features["layer4"], train), features["layer1"], train)
-
-
-def prepare_variables(model: DMLCSR, variables: dict[str, Any]) -> dict[str, Any]:
-    """Variables for parsing many pictures: on a CPU in float32 with a collection "winograd" of transformed kernels.
-
-    They take four times the memory of the kernels, 0.7 GB for ResNet-101. Elsewhere the variables as they are.
-    """
-    if jax.default_backend() != "cpu" or model.dtype != jnp.float32:
-        return variables
-    kernels = {path: leaf for path, leaf in flatten_dict(variables["params"]).items() if path[-1] == "kernel"}
-    transformed = jax.jit(partial(jax.tree.map, transform_kernel))(kernels)
-    transformed = {path: kernel for path, kernel in transformed.items() if kernel is not None}
-    return variables | {"winograd": unflatten_dict(transformed)}
-
-
-def parse(model: DMLCSR, variables: Any, images: jax.Array) -> jax.Array:
-    """The parsing logits of pictures, on a CPU as few at a time as keep it busy.
-
-    What one large picture needs fits the processor's cache and what several need does not, so that together they take
-    longer than one by one, and more memory.
-
-    Args:
-      model: the network.
-      variables: `params` and `batch_stats`, as they are or from `prepare_variables`; the edge heads' may be absent.
-      images: [B, H, W, 3] floating point, normalised.
-
-    Returns:
-      [B, h, w, C] as `DMLCSR.parse`.
-    """
-    apply = partial(model.apply, variables, method="parse")
-    count, height, width, _ = images.shape
-    at_once = max(n for n in range(1, count + 1) if n == 1 or (count % n == 0 and n * height * width <= PIXELS_AT_ONCE))
-    if jax.default_backend() != "cpu" or at_once == count:
-        return apply(images)
-    logits = jax.lax.map(apply, images.reshape(-1, at_once, *images.shape[1:]))
-    return logits.reshape(count, *logits.shape[2:])

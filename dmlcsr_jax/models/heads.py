@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from dmlcsr_jax.models.graph import DualGraph
 from dmlcsr_jax.models.layers import LayerFactory, parameter_dtype
-from dmlcsr_jax.pipeline.resize import resize_bilinear
+from dmlcsr_jax.ops.resize import resize_bilinear
 
 
 class ContextHead(nn.Module):

@@ -1,19 +1,18 @@
 """Convolution and activated batch norm, the two layers that everything here is made of."""
 
 import dataclasses
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dmlcsr_jax.models.convolution import convolution
+from dmlcsr_jax.ops.activations import Activation, activate
+from dmlcsr_jax.ops.batch_norm import activated_batch_norm, count_values
+from dmlcsr_jax.ops.convolution import convolution
 
 Dtype = Any
-EPSILON = 1e-5  # of every batch norm
-SLOPE = 0.01  # of leaky ReLU
-Activation = Literal["leaky_relu", "relu", "none"]
+EPSILON = 1e-5  # of every batch norm of the published network
 
 
 def parameter_dtype(dtype: Dtype) -> Dtype:
@@ -83,7 +82,7 @@ class ActivatedBatchNorm(nn.Module):
       activation: "leaky_relu", "relu" or "none".
       absolute_scale: whether |scale| + 1e-5 takes the place of scale.
       momentum: share of the old running values that stays.
-      axis_name: name of the mapped axis to synchronise over, if any.
+      axis_name: name of the mapped axis to synchronize over, if any.
       dtype: dtype of the result; statistics are computed in at least float32.
     """
 
@@ -107,96 +106,14 @@ class ActivatedBatchNorm(nn.Module):
         if not train:
             factor = scale * jax.lax.rsqrt(running_var.value + EPSILON)
             offset = bias - running_mean.value * factor
-            return _activate(x.astype(dtype) * factor + offset, self.activation).astype(self.dtype)
-        y, mean, var = _normalise(x, scale, bias, self.activation, self.axis_name)
+            return activate(x.astype(dtype) * factor + offset, self.activation).astype(self.dtype)
+        y, mean, var = activated_batch_norm(x, scale, bias, self.activation, EPSILON, self.axis_name)
         if not self.is_initializing():
-            count = _count(x, self.axis_name)
+            count = count_values(x, self.axis_name)
             unbiased = var * (count / max(count - 1, 1))
             running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
             running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
         return y
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _normalise(x, scale, bias, activation, axis_name):
-    """The activated norm of a batch, its mean and its biased variance; only the first is differentiable.
-
-    The gradient is written out so that nothing but `x` is kept for it, and read in two passes. Mean and variance
-    take a pass each and all is computed from x - mean: gradients of this network are so ill-conditioned that
-    the digits which E[x²] - E[x]² loses would show.
-    """
-    return _normalise_forward(x, scale, bias, activation, axis_name)[0]
-
-
-@partial(jax.jit, static_argnums=(3, 4))
-def _normalise_forward(x, scale, bias, activation, axis_name):
-    wide, axes = x.astype(scale.dtype), tuple(range(x.ndim - 1))
-    mean = _over_devices(wide.mean(axes), axis_name)
-    var = _over_devices(jnp.square(wide - mean).mean(axes), axis_name)
-    factor = scale * jax.lax.rsqrt(var + EPSILON)
-    y = _activate((wide - mean) * factor + bias, activation).astype(x.dtype)
-    return (y, mean, var), (x, scale, bias, mean, var)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _normalise_backward(activation, axis_name, residuals, gradients):
-    x, scale, bias, mean, var = residuals
-    # Not x - mean: XLA would see that it is the forward pass's, and keep that beside x until here.
-    negated, axes = mean - x.astype(scale.dtype), tuple(range(x.ndim - 1))
-    inverse = jax.lax.rsqrt(var + EPSILON)
-    factor = scale * inverse
-    gradient = gradients[0].astype(scale.dtype)
-    if activation != "none":
-        below = SLOPE * gradient if activation == "leaky_relu" else 0
-        gradient = jnp.where(bias - negated * factor > 0, gradient, below)
-    sums = jnp.stack([gradient.sum(axes), -(gradient * negated).sum(axes) * inverse])
-    by_bias, by_scale = sums
-    if axis_name is not None:
-        sums = jax.lax.psum(sums, axis_name)
-    by_mean, by_deviation = sums / _count(x, axis_name)
-    by_x = factor * (gradient - by_mean + negated * (by_deviation * inverse))
-    return by_x.astype(x.dtype), by_scale, by_bias
-
-
-def _over_devices(value, axis_name):
-    return value if axis_name is None else jax.lax.pmean(value, axis_name)
-
-
-_normalise.defvjp(_normalise_forward, _normalise_backward)
-
-
-def _count(x, axis_name):
-    devices = 1 if axis_name is None else jax.lax.psum(1, axis_name)
-    return x.size // x.shape[-1] * devices
-
-
-def _activate(x, activation):
-    if activation == "leaky_relu":
-        return jnp.where(x > 0, x, SLOPE * x)
-    return jax.nn.relu(x) if activation == "relu" else x
-
-
-@jax.custom_vjp
-def add_relu(x: jax.Array, y: jax.Array) -> jax.Array:
-    """max(x + y, 0) of equal shapes and dtypes; NaN stays NaN. For its gradient only the result is kept.
-
-    A selection, not a maximum, after which XLA on the CPU would sum all earlier blocks again in every block.
-    """
-    total = x + y
-    return jnp.where(total <= 0, 0, total)
-
-
-def _add_relu_forward(x, y):
-    result = add_relu(x, y)
-    return result, result
-
-
-def _add_relu_backward(result, gradient):
-    gradient = jnp.where(result <= 0, 0, gradient)
-    return gradient, gradient
-
-
-add_relu.defvjp(_add_relu_forward, _add_relu_backward)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +123,7 @@ class LayerFactory:
     Attributes:
       dtype: compute dtype.
       momentum: of every batch norm.
-      axis_name: mapped axis over which batch norm is synchronised, if any.
+      axis_name: mapped axis over which batch norm is synchronized, if any.
     """
 
     dtype: Dtype = jnp.float32

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from dmlcsr_jax.datasets.spec import IGNORE_ID
 
-# The neighbour (rows down, columns right) that a pixel is compared with in each of the four directions. One side of
+# The neighbor (rows down, columns right) that a pixel is compared with in each of the four directions. One side of
 # a border is enough, for the border is widened afterwards; these sides are the published ones.
 _NEIGHBOURS = ((-1, 0), (0, 1), (1, 1), (1, -1))
 _AROUND = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1))
@@ -14,7 +14,7 @@ _AROUND = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1))
 def edge_labels(labels: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Makes the labels of both edge heads (arXiv 2203.14448 §3.2).
 
-    A pixel is on an edge if it differs from its upper, right, lower right or lower left neighbour, 255 never counting
+    A pixel is on an edge if it differs from its upper, right, lower right or lower left neighbor, 255 never counting
     as different; the edges are then widened by a 3×3 box.
 
     Args:
@@ -27,8 +27,8 @@ def edge_labels(labels: jax.Array) -> tuple[jax.Array, jax.Array]:
     ignored = labels == IGNORE_ID
     edges = jnp.zeros(labels.shape, bool)
     for offset in _NEIGHBOURS:
-        neighbours = _shifted(labels, offset, fill=IGNORE_ID)
-        edges |= (neighbours != labels) & (neighbours != IGNORE_ID) & ~ignored
+        neighbors = _shifted(labels, offset, fill=IGNORE_ID)
+        edges |= (neighbors != labels) & (neighbors != IGNORE_ID) & ~ignored
     edges = jnp.any(jnp.stack([_shifted(edges, offset, fill=False) for offset in _AROUND]), axis=0)
     return edges.astype(labels.dtype), jnp.where(edges & ~ignored, labels, 0).astype(labels.dtype)
 

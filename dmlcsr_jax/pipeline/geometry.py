@@ -1,8 +1,8 @@
 """From a picture to the network's input and back: one affine map that keeps the aspect ratio.
 
 The published geometry, to the last bit (`dataset/datasets.py` and `utils/transforms.py` of the published code): the
-box around the whole picture, widened to the input's aspect ratio, is laid over the input centre on centre. Its centre
-is that of the corner pixels' centres, its size one pixel less than the picture's. Sizes are (width, height) here, as in
+box around the whole picture, widened to the input's aspect ratio, is laid over the input center on center. Its center
+is that of the corner pixels' centers, its size one pixel less than the picture's. Sizes are (width, height) here, as in
 OpenCV.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 from dmlcsr_jax.datasets.spec import IGNORE_ID
 
 
-def whole_picture(width: int, height: int, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The box around a whole picture: centre (x, y) and scale (width, height), float64 pixels.
+def whole_image(width: int, height: int, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The box around a whole picture: center (x, y) and scale (width, height), float64 pixels.
 
     The box has the aspect ratio of `output_size` (width, height) and is the smallest that holds the picture.
     """
@@ -60,25 +60,44 @@ def warp_image(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, in
 
 
 def warp_labels(labels: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:
-    """[height, width] uint8: the label map under an affine map, nearest neighbour, ignored (255) outside."""
+    """[height, width] uint8: the label map under an affine map, nearest neighbor, ignored (255) outside."""
     return cv2.warpAffine(labels, matrix, output_size, flags=cv2.INTER_NEAREST, borderValue=IGNORE_ID)
 
 
+def whole_image_matrix(width: int, height: int, size: tuple[int, int]) -> np.ndarray:
+    """[2, 3] float64, the map from a whole image of `width` x `height` to an input of `size` (height, width)."""
+    center, scale = whole_image(width, height, size[::-1])
+    return affine_matrix(center, scale, 0.0, size[::-1])
+
+
 def restore_labels(prediction: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Labels predicted for the network's input, laid back onto the picture by nearest neighbour.
+    """Labels predicted for the network's input, brought back to the size of the image by nearest neighbor.
 
     Args:
-      prediction: [h, w] class numbers, of an input that shows the whole picture unturned.
-      width: of the picture.
+      prediction: [h, w] class numbers, of an input that shows the whole image, not rotated.
+      width: of the image.
       height: likewise.
 
     Returns:
       [height, width] uint8.
     """
-    size = prediction.shape[1], prediction.shape[0]
-    center, scale = whole_picture(width, height, size)
-    matrix = affine_matrix(center, scale, 0.0, size, inverse=True)
-    return cv2.warpAffine(np.asarray(prediction, np.uint8), matrix, (width, height), flags=cv2.INTER_NEAREST)
+    labels = np.asarray(prediction, np.uint8)
+    return restore_crop(labels, whole_image_matrix(width, height, labels.shape), width, height)
+
+
+def restore_crop(labels: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
+    """[h, w] uint8 labels of an input, brought back to the image by nearest neighbor; 0 outside of the input.
+
+    Args:
+      labels: at the size of the input.
+      matrix: [2, 3], the map from the image to the input.
+      width: of the image.
+      height: likewise.
+
+    Returns:
+      [height, width] uint8.
+    """
+    return cv2.warpAffine(labels, matrix, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
 
 
 def _three_points(center: np.ndarray, up: np.ndarray) -> np.ndarray:

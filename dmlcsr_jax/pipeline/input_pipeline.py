@@ -5,10 +5,11 @@ the seed and the step alone, so a run goes on from any step as if it had never s
 workers and hosts gives the same global batches.
 """
 
+import dataclasses
 import functools
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -37,79 +38,88 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     return num_examples // batch_size
 
 
-def train_batches(
-    source: Examples,
-    spec: FaceSpec,
-    *,
-    size: tuple[int, int],
-    batch_size: int,
-    augmentation: transforms.Augmentation | None = None,
-    seed: int = 0,
-    start_step: int = 0,
-    num_workers: int = 0,
-    process_index: int | None = None,
-    process_count: int | None = None,
-) -> Iterator[Batch]:
-    """This host's part of the global batches, without end.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainInput:
+    """The training images of a run, this host's part.
 
-    Epoch e takes the examples in an order drawn from (seed, e); the example at position p of it is varied by a
+    Epoch e takes the examples in an order drawn from (seed, e); the example at position p of it is augmented by a
     generator made from (seed, e, p). Step s is at positions from (s mod steps) · batch_size on, and host h has the h-th
     part of it.
 
-    Args:
+    Attributes:
       source: undecoded examples.
       spec: their classes, which say what mirroring does to them.
       size: (height, width) of the batches.
       batch_size: global; a multiple of the number of hosts.
-      augmentation: how much the pictures are varied; None for `Augmentation()`.
-      seed: where all chance comes from.
-      start_step: the first step to give; costs nothing to skip to.
+      augmentation: how the images are varied.
+      seed: of all randomness.
       num_workers: processes that decode and augment (their main module must guard its start by
         `if __name__ == "__main__"`); 0 for threads of this process.
-      process_index: this host; JAX's own where None.
-      process_count: number of hosts, likewise.
+      process_index: this host; JAX's own if None.
+      process_count: number of hosts; likewise.
 
-    Returns:
-      `Batch`es of [batch_size / process_count, height, width]; uint8, every mask true.
+    Raises:
+      UserError: the batch size is no multiple of the number of hosts.
     """
-    host, hosts = _hosts(process_index, process_count)
-    if batch_size % hosts:
-        raise UserError(f"config.training.batch_size is {batch_size}; it must be a multiple of the {hosts} hosts")
-    steps = steps_per_epoch(len(source), batch_size)
-    order = _TrainingOrder(len(source), seed, batch_size, steps, start_step, host, hosts)
-    load = _varied_loader(source, spec, size, augmentation, seed)
-    batches = batching.in_batches(order, load, size=size, batch_size=batch_size // hosts, num_workers=num_workers)
-    return batching.iterate(batches.map(_without_indices))
 
+    source: Examples
+    spec: FaceSpec
+    size: tuple[int, int]
+    batch_size: int
+    augmentation: transforms.Augmentation = transforms.Augmentation()
+    seed: int = 0
+    num_workers: int = 0
+    process_index: int | None = None
+    process_count: int | None = None
 
-def one_pass_batches(
-    source: Examples,
-    spec: FaceSpec,
-    *,
-    size: tuple[int, int],
-    batch_size: int,
-    augmentation: transforms.Augmentation | None = None,
-    seed: int = 0,
-    epoch: int = 0,
-    num_workers: int = 0,
-    process_index: int | None = None,
-    process_count: int | None = None,
-) -> Iterator[Batch]:
-    """This host's part of one pass over the training examples, each once, in the order and variation of `epoch`.
+    def __post_init__(self):
+        _, hosts = self._hosts
+        if self.batch_size % hosts:
+            raise UserError(
+                f"config.training.batch_size is {self.batch_size}; it must be a multiple of the {hosts} hosts"
+            )
 
-    The last global batch is filled up with black pictures (mask False, labels 255), so that all have one shape.
-    Arguments as `train_batches`; every number of hosts gives the same global batches.
-    """
-    host, hosts = _hosts(process_index, process_count)
-    share = batch_size // hosts
-    positions = np.full(math.ceil(len(source) / batch_size) * batch_size, -1)
-    positions[: len(source)] = np.arange(len(source))
-    order = _permutation(len(source), seed, epoch)
-    mine = positions.reshape(-1, hosts, share)[:, host].ravel()
-    places = [_Place(int(order[p]) if p >= 0 else -1, epoch, int(p)) for p in mine]
-    load = _varied_loader(source, spec, size, augmentation, seed)
-    batches = batching.in_batches(places, load, size=size, batch_size=share, num_workers=num_workers)
-    return batching.iterate(batches.map(_without_indices))
+    def batches(self, start_step: int = 0) -> Iterator[Batch]:
+        """Batches of [batch_size / process_count, height, width], uint8, every mask true; without end.
+
+        Args:
+          start_step: the first step; skipping to it costs nothing.
+        """
+        host, hosts = self._hosts
+        steps = steps_per_epoch(len(self.source), self.batch_size)
+        order = _TrainingOrder(len(self.source), self.seed, self.batch_size, steps, start_step, host, hosts)
+        return self._iterate(order)
+
+    def one_pass(self, epoch: int = 0) -> Iterator[Batch]:
+        """One pass over the training examples, each once, in the order and augmentation of `epoch`.
+
+        The last global batch is padded with black images (mask False, labels 255), so that all have one shape. Every
+        number of hosts gives the same global batches.
+        """
+        host, hosts = self._hosts
+        count, share = len(self.source), self.batch_size // hosts
+        positions = np.full(math.ceil(count / self.batch_size) * self.batch_size, -1)
+        positions[:count] = np.arange(count)
+        order = _permutation(count, self.seed, epoch)
+        mine = positions.reshape(-1, hosts, share)[:, host].ravel()
+        return self._iterate([_Place(int(order[p]) if p >= 0 else -1, epoch, int(p)) for p in mine])
+
+    @property
+    def _hosts(self) -> tuple[int, int]:
+        return _hosts(self.process_index, self.process_count)
+
+    def _iterate(self, places: Sequence["_Place"]) -> Iterator[Batch]:
+        load = functools.partial(
+            _load_augmented,
+            source=self.source,
+            size=self.size,
+            augmentation=self.augmentation,
+            flip_table=self.spec.flip_table(),
+            seed=self.seed,
+        )
+        share = self.batch_size // self._hosts[1]
+        batches = batching.in_batches(places, load, size=self.size, batch_size=share, num_workers=self.num_workers)
+        return batching.iterate(batches.map(_without_indices))
 
 
 def eval_batches(
@@ -156,7 +166,7 @@ class _Place(NamedTuple):
     position: int
 
 
-class _TrainingOrder:
+class _TrainingOrder(Sequence):
     """Places of one host's examples, from `start_step` on and without end; random access for Grain."""
 
     def __init__(self, size: int, seed: int, batch_size: int, steps: int, start_step: int, host: int, hosts: int):
@@ -182,19 +192,13 @@ def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(size)
 
 
-def _varied_loader(source, spec, size, augmentation, seed) -> Callable[[_Place], tuple[np.ndarray, np.ndarray, int]]:
-    augmentation = augmentation or transforms.Augmentation()
-    table = spec.flip_table()
-    return functools.partial(
-        _load_varied, source=source, size=size, augmentation=augmentation, flip_table=table, seed=seed
-    )
-
-
 def _filling(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros((*size, 3), np.uint8), np.full(size, IGNORE_ID, np.uint8)
 
 
-def _load_varied(place: _Place, *, source, size, augmentation, flip_table, seed) -> tuple[np.ndarray, np.ndarray, int]:
+def _load_augmented(
+    place: _Place, *, source, size, augmentation, flip_table, seed
+) -> tuple[np.ndarray, np.ndarray, int]:
     if place.index < 0:
         return *_filling(size), -1
     example = source[place.index]

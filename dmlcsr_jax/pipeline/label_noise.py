@@ -8,6 +8,7 @@ import numpy as np
 
 from dmlcsr_jax.datasets.images import decode_label, encode_label
 from dmlcsr_jax.datasets.spec import FaceSpec
+from dmlcsr_jax.fields import check_range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,12 @@ class LabelNoise:
     boundary: float = 0.02
     swap: float = 0.3
     drop: float = 0.3
+
+    def __post_init__(self):
+        check_range("share", self.share, at_least=0, at_most=1)
+        check_range("boundary", self.boundary, at_least=0, at_most=1)
+        check_range("swap", self.swap, at_least=0, at_most=1)
+        check_range("drop", self.drop, at_least=0, at_most=1)
 
 
 class NoisyLabels:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from dmlcsr_jax.datasets.images import decode_image, decode_label
+from dmlcsr_jax.fields import check_range
 from dmlcsr_jax.pipeline import geometry
 
 __all__ = ["Augmentation", "augmented", "decode_image", "decode_label", "fit_image", "fit_labels", "jitter_colors"]
@@ -36,15 +37,22 @@ class Augmentation:
     flip_probability: float = 0.5
     color_jitter: float = 0.0
 
+    def __post_init__(self):
+        check_range("scale", self.scale, at_least=0, below=1)
+        check_range("rotation", self.rotation, at_least=0, at_most=180)
+        check_range("rotation_probability", self.rotation_probability, at_least=0, at_most=1)
+        check_range("flip_probability", self.flip_probability, at_least=0, at_most=1)
+        check_range("color_jitter", self.color_jitter, at_least=0, at_most=1)
+
 
 def fit_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The whole picture [H, W, 3] uint8 fitted into `size` (height, width), black around it."""
-    return geometry.warp_image(image, _whole(image, size), size[::-1])
+    return geometry.warp_image(image, geometry.whole_image_matrix(image.shape[1], image.shape[0], size), size[::-1])
 
 
 def fit_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The whole label map [H, W] uint8 fitted into `size` (height, width), 255 around it."""
-    return geometry.warp_labels(labels, _whole(labels, size), size[::-1])
+    return geometry.warp_labels(labels, geometry.whole_image_matrix(labels.shape[1], labels.shape[0], size), size[::-1])
 
 
 def augmented(
@@ -71,7 +79,7 @@ def augmented(
     zoom, turn = rng.standard_normal(2)
     turned, flipped = rng.random(2) < (augmentation.rotation_probability, augmentation.flip_probability)
     height, width = labels.shape
-    center, scale = geometry.whole_picture(width, height, size[::-1])
+    center, scale = geometry.whole_image(width, height, size[::-1])
     scale = scale * np.clip(1 + augmentation.scale * zoom, 1 - augmentation.scale, 1 + augmentation.scale)
     degrees = augmentation.rotation * np.clip(turn, -2, 2) if turned else 0.0
     matrix = geometry.affine_matrix(center, scale, degrees, size[::-1])
@@ -84,21 +92,16 @@ def augmented(
 
 
 def jitter_colors(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """A picture [H, W, 3] uint8 RGB in another light, see `Augmentation.color_jitter`: one affine map of colours."""
+    """A picture [H, W, 3] uint8 RGB in another light, see `Augmentation.color_jitter`: one affine map of colors."""
     brightness, contrast, saturation, hue = strength * rng.uniform(-1, 1, 4)
     if not strength:
         return image
     brightness, contrast, saturation = 1 + brightness, 1 + contrast, 1 + saturation
     cos, sin = np.cos(0.2 * np.pi * hue), np.sin(0.2 * np.pi * hue)
     to_luma = np.tile(_LUMA, (3, 1))
-    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)  # turns colours around the grey axis
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)  # turns colors around the gray axis
     turn = cos * np.eye(3) + sin * cross + (1 - cos) / 3
     chroma = saturation * turn @ (np.eye(3) - to_luma)
     colors = brightness * contrast * (to_luma + chroma)
     offset = brightness * (1 - contrast) * (_LUMA @ cv2.mean(image)[:3])
     return cv2.transform(image, np.column_stack([colors, np.full(3, offset)]))
-
-
-def _whole(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    center, scale = geometry.whole_picture(picture.shape[1], picture.shape[0], size[::-1])
-    return geometry.affine_matrix(center, scale, 0.0, size[::-1])

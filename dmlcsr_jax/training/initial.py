@@ -1,42 +1,62 @@
-"""What training starts from: chance, an ImageNet backbone, or another checkpoint."""
+"""What training starts from: random weights, an ImageNet encoder, or another checkpoint."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 from flax import traverse_util
-from ml_collections import ConfigDict
 
+from dmlcsr_jax.checkpoints import load
 from dmlcsr_jax.console import console
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models import DMLCSR, init_variables
 from dmlcsr_jax.models.pretrained import load_backbone
 from dmlcsr_jax.models.weight_files import read_state_dict
-from dmlcsr_jax.training.checkpoints import load
-from dmlcsr_jax.training.state import init_variables
+from dmlcsr_jax.types import Variables
 
 # The layers whose shapes follow the number of classes.
-_CLASS_BEARING = ("parsing_head/conv4", "edge_head/")
+_CLASS_LAYERS = ("parsing_head/conv4", "edge_head/")
 
 
-def initial_variables(model: DMLCSR, config: ConfigDict) -> dict[str, Any]:
-    """Variables before the first step, from `config.seed`, `config.model.pretrained_backbone`, `config.init_from`.
+@dataclasses.dataclass(frozen=True)
+class InitialWeights:
+    """Where the weights of a run come from.
 
-    Says which layers start fresh where a checkpoint has other classes or no edge heads.
+    Attributes:
+      seed: of the random ones.
+      pretrained_backbone: `config.model.pretrained_backbone`, a file of ImageNet weights; "" for none.
+      init_from: `config.init_from`, a checkpoint or workdir; "" for none.
+    """
+
+    seed: int = 0
+    pretrained_backbone: str = ""
+    init_from: str = ""
+
+    @property
+    def sources(self) -> list[str]:
+        """The files and folders that are read."""
+        return [path for path in (self.init_from, self.pretrained_backbone) if path]
+
+
+def initial_variables(model: DMLCSR, initial: InitialWeights) -> dict[str, Any]:
+    """Variables before the first step.
+
+    Prints which layers start fresh because a checkpoint has other classes or no edge heads.
 
     Raises:
       UserError: a file cannot be read or does not fit the network.
     """
-    variables = init_variables(model, config.seed)
-    if config.model.pretrained_backbone:
-        variables = load_backbone(variables, read_state_dict(config.model.pretrained_backbone))
-        console.print(f"encoder from {config.model.pretrained_backbone}")
-    if config.init_from:
-        variables = transfer(load(config.init_from)[0], variables, config.init_from)
+    variables = init_variables(model, initial.seed)
+    if initial.pretrained_backbone:
+        variables = load_backbone(variables, read_state_dict(initial.pretrained_backbone))
+        console.print(f"encoder from {initial.pretrained_backbone}")
+    if initial.init_from:
+        variables = transfer(load(initial.init_from)[0], variables, initial.init_from)
     return variables
 
 
-def transfer(source: dict[str, Any], fresh: dict[str, Any], name: str) -> dict[str, Any]:
-    """The source's values in the tree of `fresh`; what depends on the classes stays fresh where it does not fit.
+def transfer(source: Variables, fresh: Variables, name: str) -> dict[str, Any]:
+    """The source's values in the tree of `fresh`; layers that depend on the classes stay fresh if they do not fit.
 
     Args:
       source: `params` and `batch_stats` of a checkpoint.
@@ -54,7 +74,7 @@ def transfer(source: dict[str, Any], fresh: dict[str, Any], name: str) -> dict[s
             wanted[path] = found
             continue
         layer = path.partition("/")[2].rpartition("/")[0]
-        if not layer.startswith(_CLASS_BEARING):
+        if not layer.startswith(_CLASS_LAYERS):
             what = "missing there" if found is None else f"{list(found.shape)} there"
             raise UserError(
                 f"config.init_from={name}: {path} is {what} and {list(np.shape(value))} here; use the same config.model"

@@ -1,5 +1,6 @@
 """The learning rate of every step, and SGD as PyTorch does it."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -7,105 +8,140 @@ import jax.numpy as jnp
 import optax
 
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.fields import check_choice, check_range, read_section
+from dmlcsr_jax.training.self_regulation import SelfRegulation
 
 _SCHEDULES = ("poly", "cosine", "constant")
 
 
-def learning_rate_schedule(config: Any, steps_per_epoch: int) -> optax.Schedule:
-    """Builds the schedule that `config.optimizer` and `config.self_regulation` describe (arXiv 2203.14448 §4.2).
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+    """The section `config.optimizer`; `learning_rate_schedule` and `make_optimizer` say what the fields do.
 
-    With base = `learning_rate`, E = `training.epochs` and e = step // steps_per_epoch:
+    Raises:
+      FieldError: a field is out of range.
+    """
+
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "poly"
+    power: float = 0.9
+    minimum_factor: float = 0.01
+    warmup_epochs: int = 0
+
+    def __post_init__(self):
+        check_range("learning_rate", self.learning_rate, above=0)
+        check_range("momentum", self.momentum, at_least=0, below=1)
+        check_range("weight_decay", self.weight_decay, at_least=0)
+        check_choice("schedule", self.schedule, _SCHEDULES)
+        check_range("power", self.power, above=0)
+        check_range("minimum_factor", self.minimum_factor, at_least=0, at_most=1)
+        check_range("warmup_epochs", self.warmup_epochs, at_least=0)
+
+
+def learning_rate_schedule(config: Any, steps_per_epoch: int) -> optax.Schedule:
+    """The schedule that `config.optimizer` and `config.self_regulation` describe, see `make_schedule`.
+
+    Args:
+      config: the whole configuration; see configs/default.py.
+      steps_per_epoch: steps in one pass over the training images.
+
+    Raises:
+      UserError: a field has a value that makes no schedule.
+    """
+    return make_schedule(
+        read_section(OptimizerSettings, config, "optimizer"),
+        read_section(SelfRegulation, config, "self_regulation"),
+        epochs=config.training.epochs,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def make_schedule(
+    optimizer: OptimizerSettings, regulation: SelfRegulation, *, epochs: int, steps_per_epoch: int
+) -> optax.Schedule:
+    """The learning rate of a run (arXiv 2203.14448 §4.2).
+
+    With base = `learning_rate`, E = `epochs` and e = step // steps_per_epoch:
 
     - "poly": base (1 - step / all steps)^`power`, by step, over the whole run;
     - "cosine": from base to the minimum, base `minimum_factor`, by epoch, reached where stage one ends: at
       `epochs_before_cycles` with self-regulation, else at E;
     - "constant": base.
 
-    The first `warmup_epochs` rise instead in equal steps, one an epoch, from the minimum to base; "poly" and "cosine"
+    The first `warmup_epochs` rise instead in equal steps, one per epoch, from the minimum to base; "poly" and "cosine"
     begin after them. With self-regulation, cycles of `cycle_epochs` follow from `epochs_before_cycles` on: in epoch k
     of each, cosine from base `learning_rate_factor` at k = 0 towards the minimum at k = `cycle_epochs`.
 
     Args:
-      config: the whole configuration; see configs/default.py.
+      optimizer: the fields above, unless they are listed next.
+      regulation: `enabled`, `epochs_before_cycles`, `cycle_epochs` and `learning_rate_factor`.
+      epochs: of the whole run.
       steps_per_epoch: steps in one pass over the training images.
 
     Returns:
       A function from the number of steps taken before this one (an int or an integer array, also traced) to the rate.
 
     Raises:
-      UserError: a field has a value that makes no schedule.
+      UserError: the warm-up does not fit into stage one.
     """
-    _check(config)
-    optimizer, regulation = config.optimizer, config.self_regulation
-    stage_one_epochs = regulation.epochs_before_cycles if regulation.enabled else config.training.epochs
+    stage_one_epochs = regulation.epochs_before_cycles if regulation.enabled else epochs
+    _check_warmup(optimizer, stage_one_epochs, regulation.enabled)
     base, minimum = optimizer.learning_rate, optimizer.learning_rate * optimizer.minimum_factor
-    warmup = optax.linear_schedule(minimum, base, optimizer.warmup_epochs)
-    stage_one = _stage_one(config, stage_one_epochs, steps_per_epoch)
-    cycle = _cosine(base * regulation.learning_rate_factor, minimum, regulation.cycle_epochs)
+
+    def by_epoch(schedule: optax.Schedule) -> optax.Schedule:
+        return lambda step: schedule(step // steps_per_epoch)
+
+    parts = []  # schedule, epochs
+    if optimizer.warmup_epochs:
+        parts.append((by_epoch(optax.linear_schedule(minimum, base, optimizer.warmup_epochs)), optimizer.warmup_epochs))
+    if stage_one_epochs:
+        stage_one = optax.constant_schedule(base)
+        if optimizer.schedule == "poly":
+            steps = (epochs - optimizer.warmup_epochs) * steps_per_epoch
+            stage_one = optax.polynomial_schedule(base, 0.0, optimizer.power, steps)
+        elif optimizer.schedule == "cosine":
+            stage_one = by_epoch(_cosine(base, minimum, stage_one_epochs - optimizer.warmup_epochs))
+        parts.append((stage_one, stage_one_epochs - optimizer.warmup_epochs))
+    if regulation.enabled:
+        cycle = _cosine(base * regulation.learning_rate_factor, minimum, regulation.cycle_epochs)
+        parts.append((by_epoch(lambda epoch: cycle(epoch % regulation.cycle_epochs)), 0))
+
+    schedules, lengths = zip(*parts, strict=True)
+    ends = [sum(lengths[: i + 1]) * steps_per_epoch for i in range(len(lengths) - 1)]
+    joined = optax.join_schedules(schedules, ends)
 
     def schedule(step: jax.Array | int) -> jax.Array:
-        step = jnp.asarray(step, int)  # of 64 bits where they are enabled, and the rate with it
-        epoch = step // steps_per_epoch
-        rate = stage_one(step)
-        if optimizer.warmup_epochs:
-            rate = jnp.where(epoch < optimizer.warmup_epochs, warmup(epoch), rate)
-        if regulation.enabled:
-            cycle_epoch = (epoch - stage_one_epochs) % regulation.cycle_epochs
-            rate = jnp.where(epoch < stage_one_epochs, rate, cycle(cycle_epoch))
-        return jnp.asarray(rate)
+        return jnp.asarray(joined(jnp.asarray(step, int)))  # 64 bits where they are enabled, for the rate too
 
     return schedule
 
 
-def make_optimizer(config: Any, schedule: optax.Schedule) -> optax.GradientTransformation:
+def make_optimizer(settings: OptimizerSettings, schedule: optax.Schedule) -> optax.GradientTransformation:
     """SGD with momentum and coupled weight decay, equal to PyTorch's step for step.
 
     g = gradient + `weight_decay` parameter, of every parameter; buffer = `momentum` buffer + g; parameter -= rate
     buffer, where the buffer starts at 0.
 
     Args:
-      config: the whole configuration; `config.optimizer.momentum` and `config.optimizer.weight_decay` are read.
+      settings: `momentum` and `weight_decay` are read.
       schedule: step -> rate.
     """
     return optax.chain(
-        optax.add_decayed_weights(config.optimizer.weight_decay),
-        optax.sgd(schedule, momentum=config.optimizer.momentum),
+        optax.add_decayed_weights(settings.weight_decay),
+        optax.sgd(schedule, momentum=settings.momentum),
     )
-
-
-def _stage_one(config: Any, epochs: int, steps_per_epoch: int) -> optax.Schedule:
-    """Step -> rate of stage one after its warm-up."""
-    optimizer = config.optimizer
-    base, warmup_steps = optimizer.learning_rate, optimizer.warmup_epochs * steps_per_epoch
-    if optimizer.schedule == "constant":
-        return optax.constant_schedule(base)
-    if optimizer.schedule == "poly":
-        steps = config.training.epochs * steps_per_epoch - warmup_steps
-        return optax.polynomial_schedule(base, 0.0, optimizer.power, steps, transition_begin=warmup_steps)
-    cosine = _cosine(base, base * optimizer.minimum_factor, epochs - optimizer.warmup_epochs)
-    return lambda step: cosine(jnp.maximum(step // steps_per_epoch - optimizer.warmup_epochs, 0))
 
 
 def _cosine(first: float, last: float, length: int) -> optax.Schedule:
     return optax.cosine_decay_schedule(first, length, alpha=last / first)
 
 
-def _check(config: Any) -> None:
-    optimizer, regulation = config.optimizer, config.self_regulation
-    if optimizer.schedule not in _SCHEDULES:
-        raise UserError(f"config.optimizer.schedule is {optimizer.schedule!r}; it can be {', '.join(_SCHEDULES)}")
-    for name, value in (
-        ("optimizer.learning_rate", optimizer.learning_rate),
-        ("self_regulation.learning_rate_factor", regulation.learning_rate_factor),
-        ("self_regulation.cycle_epochs", regulation.cycle_epochs),
-    ):
-        if value <= 0:
-            raise UserError(f"config.{name} is {value}; it must be above 0")
-    name, epochs = "training.epochs", config.training.epochs
-    if regulation.enabled:
-        name, epochs = "self_regulation.epochs_before_cycles", regulation.epochs_before_cycles
-    if not 0 <= optimizer.warmup_epochs < epochs:
+def _check_warmup(optimizer: OptimizerSettings, stage_one_epochs: int, has_cycles: bool) -> None:
+    if optimizer.warmup_epochs and optimizer.warmup_epochs >= stage_one_epochs:
+        name = "self_regulation.epochs_before_cycles" if has_cycles else "training.epochs"
         raise UserError(
-            f"config.optimizer.warmup_epochs is {optimizer.warmup_epochs}; it must be at least 0 and less than "
-            f"config.{name}, which is {epochs}"
+            f"config.optimizer.warmup_epochs is {optimizer.warmup_epochs}; it must be less than config.{name}, "
+            f"which is {stage_one_epochs}"
         )

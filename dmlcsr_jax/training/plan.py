@@ -1,88 +1,108 @@
-"""What a configuration and a data set amount to, before the first step."""
+"""What an experiment and a data set amount to, before the first step."""
 
 import contextlib
+import dataclasses
 import pathlib
-from typing import NamedTuple
 
 import jax
 import optax
-from ml_collections import ConfigDict
 
+from dmlcsr_jax import checkpoints
+from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.console import console
 from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.datasets.spec import FaceSpec
+from dmlcsr_jax.devices import AXIS
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.models import DMLCSR
-from dmlcsr_jax.pipeline.input_pipeline import steps_per_epoch
-from dmlcsr_jax.training import checkpoints
-from dmlcsr_jax.training.card import Card
-from dmlcsr_jax.training.optimizer import learning_rate_schedule, make_optimizer
-from dmlcsr_jax.training.state import create_model
-from dmlcsr_jax.training.steps import AXIS
-from dmlcsr_jax.types import InputConvention
+from dmlcsr_jax.models import DMLCSR, create_model
+from dmlcsr_jax.pipeline.input_pipeline import TrainInput, steps_per_epoch
+from dmlcsr_jax.pipeline.label_noise import NoisyLabels
+from dmlcsr_jax.training.experiment import Experiment
+from dmlcsr_jax.training.optimizer import make_optimizer, make_schedule
+from dmlcsr_jax.training.self_regulation import SelfRegulation
+from dmlcsr_jax.types import Preprocessing
 
 
-class Plan(NamedTuple):
-    """What a configuration and a data set amount to."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run that is ready to start.
+
+    Attributes:
+      model: the network, synchronized over devices.
+      optimizer: SGD on `schedule`.
+      schedule: step -> learning rate.
+      input: the training images.
+      metadata: of every checkpoint.
+      epoch_steps: steps per epoch.
+      total_steps: steps of the run.
+    """
 
     model: DMLCSR
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
-    card: Card
+    input: TrainInput
+    metadata: CheckpointMetadata
     epoch_steps: int
     total_steps: int
 
 
-def plan_run(config: ConfigDict, dataset: Dataset, workdir: pathlib.Path) -> Plan:
-    """Builds network, optimizer and schedule.
+def plan_run(experiment: Experiment, dataset: Dataset, workdir: pathlib.Path) -> Plan:
+    """Builds network, optimizer, schedule and input.
 
     Raises:
-      UserError: the configuration does not fit the data or the devices.
+      UserError: the experiment does not fit the data or the devices.
     """
-    batch_size, devices = config.training.batch_size, jax.device_count()
+    batch_size, devices = experiment.training.batch_size, jax.device_count()
     if batch_size % devices:
         raise UserError(f"config.training.batch_size is {batch_size}; it must be a multiple of the {devices} devices")
-    for name in ("training.epochs", "input.height", "input.width"):
-        section, _, field = name.partition(".")
-        if config[section][field] < 1:
-            raise UserError(f"config.{name} is {config[section][field]}; it must be at least 1")
     epoch_steps = steps_per_epoch(dataset.splits["train"], batch_size)
-    _mention_cycles(config)
-    schedule = learning_rate_schedule(config, epoch_steps)
+    epochs = experiment.training.epochs
+    _mention_cycles(experiment.regulation, epochs)
+    schedule = make_schedule(experiment.optimizer, experiment.regulation, epochs=epochs, steps_per_epoch=epoch_steps)
     return Plan(
-        model=create_model(dataset.spec.num_classes, config.model, axis_name=AXIS),
-        optimizer=make_optimizer(config, schedule),
+        model=create_model(dataset.spec.num_classes, axis_name=AXIS, **experiment.model),
+        optimizer=make_optimizer(experiment.optimizer, schedule),
         schedule=schedule,
-        card=create_card(dataset.spec, config, workdir),
+        input=_train_input(experiment, dataset),
+        metadata=create_metadata(dataset.spec, experiment, workdir),
         epoch_steps=epoch_steps,
-        total_steps=config.training.epochs * epoch_steps,
+        total_steps=epochs * epoch_steps,
     )
 
 
-def create_card(spec: FaceSpec, config: ConfigDict, workdir: pathlib.Path) -> Card:
-    """The card of every checkpoint of a run; raises UserError as `input_convention`."""
-    size = (config.input.height, config.input.width)
-    return Card(spec, config.model.to_dict(), size, input_convention(config, workdir))
+def create_metadata(spec: FaceSpec, experiment: Experiment, workdir: pathlib.Path) -> CheckpointMetadata:
+    """The metadata of every checkpoint of a run; raises UserError like `choose_preprocessing`."""
+    return CheckpointMetadata(spec, experiment.model, experiment.size, choose_preprocessing(experiment, workdir))
 
 
-def input_convention(config: ConfigDict, workdir: pathlib.Path) -> InputConvention:
-    """How pictures enter the network: as the run's own checkpoint says, or the one it begins with, or the config.
+def choose_preprocessing(experiment: Experiment, workdir: pathlib.Path) -> Preprocessing:
+    """How images enter the network: as the run's own checkpoint says, or the one it starts from, or the experiment.
 
     Raises:
-      UserError: `config.init_from` has no checkpoint, or `config.input.channel_order` does not exist.
+      UserError: `config.init_from` has no checkpoint.
     """
     for folder in checkpoints.step_folders(workdir):
-        with contextlib.suppress(UserError):  # training passes a broken checkpoint over, so does this
-            return checkpoints.load_card(folder).convention
-    if config.init_from:
-        return checkpoints.load_card(config.init_from).convention
-    if config.input.channel_order not in ("RGB", "BGR"):
-        raise UserError(f"config.input.channel_order is {config.input.channel_order!r}; it can be RGB or BGR")
-    return InputConvention(config.input.channel_order)
+        with contextlib.suppress(UserError):  # training skips a broken checkpoint, so does this
+            return checkpoints.load_metadata(folder).preprocessing
+    if experiment.initial.init_from:
+        return checkpoints.load_metadata(experiment.initial.init_from).preprocessing
+    return Preprocessing(experiment.channel_order)
 
 
-def _mention_cycles(config: ConfigDict) -> None:
-    regulation, epochs = config.self_regulation, config.training.epochs
+def _train_input(experiment: Experiment, dataset: Dataset) -> TrainInput:
+    source, noise = dataset.source("train"), experiment.label_noise
+    return TrainInput(
+        source=NoisyLabels(source, dataset.spec, noise, experiment.seed) if noise.share else source,
+        spec=dataset.spec,
+        size=experiment.size,
+        batch_size=experiment.training.batch_size,
+        augmentation=experiment.augmentation,
+        seed=experiment.seed,
+        num_workers=experiment.num_workers,
+    )
+
+
+def _mention_cycles(regulation: SelfRegulation, epochs: int) -> None:
     first = regulation.epochs_before_cycles + regulation.cycle_epochs
     if regulation.enabled and first > epochs:
         console.print(f"no self-regulation: its first cycle would end with epoch {first}, training with epoch {epochs}")

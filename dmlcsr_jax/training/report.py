@@ -1,15 +1,16 @@
-"""What is said of the steps as they go by."""
+"""Training metrics and progress reporting."""
 
 import time
 
 import jax
 import numpy as np
 from clu import metrics as clu_metrics
-from ml_collections import ConfigDict
 from rich.progress import Progress
 
+from dmlcsr_jax.checkpoints import Window
 from dmlcsr_jax.console import console
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.training.experiment import TrainingSettings
 from dmlcsr_jax.training.logs import RunLog
 from dmlcsr_jax.training.plan import Plan
 
@@ -23,24 +24,24 @@ class Reporter:
     """Averages the loss terms between two lines of the log, and keeps the progress bar up to date.
 
     Args:
-      config: the whole configuration.
+      settings: batch size and how often to log.
       plan: from `plan_run`.
       log: where the lines go.
       progress: where the bar is.
       start: the step that the run starts from.
-      window: what `window` gave when the checkpoint of that step was saved.
+      window: the value of `window()` when the checkpoint of that step was saved.
     """
 
     def __init__(
         self,
-        config: ConfigDict,
+        settings: TrainingSettings,
         plan: Plan,
         log: RunLog,
         progress: Progress,
         start: int,
-        window: dict[str, list[float]],
+        window: Window,
     ):
-        self._config, self._plan, self._log, self._progress = config, plan, log, progress
+        self._settings, self._plan, self._log, self._progress = settings, plan, log, progress
         self._task = progress.add_task("", total=plan.total_steps, completed=start, text="compiling")
         self._averages = {
             name: clu_metrics.Average(total=np.float32(total), count=np.int32(count))
@@ -50,26 +51,26 @@ class Reporter:
         self.restart_clock(start)
 
     def restart_clock(self, step: int) -> None:
-        """Measures the rate from here on: evaluations do not count."""
+        """Restarts the measurement of the rate, so that evaluations do not count."""
         self._since, self._step = time.monotonic(), step
 
-    def window(self) -> dict[str, list[float]]:
-        """Sum and count of each term since the last line, from which a resumed run goes on."""
+    def window(self) -> Window:
+        """Sum and count of each term since the last line, with which a resumed run continues."""
         return {name: [float(average.total), int(average.count)] for name, average in self._averages.items()}
 
     def __call__(self, step: int, terms: dict[str, jax.Array]) -> None:
-        """Takes the terms of a step; waits for the device only when a line is due."""
+        """Adds the terms of a step; waits for the device only when a line is due."""
         for name, value in terms.items():
             average = clu_metrics.Average.from_model_output(value)
             self._averages[name] = self._averages[name].merge(average) if name in self._averages else average
         self._totals.append((step, terms["total"]))
         self._progress.update(self._task, completed=step)
-        if is_due(step, self._config.training.log_every, self._plan.total_steps):
+        if is_due(step, self._settings.log_every, self._plan.total_steps):
             self.require_finite()
             self._write_line(step)
 
     def require_finite(self) -> None:
-        """Looks at the losses since it last did.
+        """Checks the losses since the last check.
 
         Raises:
           UserError: one is NaN or infinite; names the step.
@@ -85,10 +86,10 @@ class Reporter:
     def _write_line(self, step: int) -> None:
         values = {name: float(average.compute()) for name, average in self._averages.items()}
         values["learning_rate"] = float(self._plan.schedule(step - 1))
-        pictures = (step - self._step) * self._config.training.batch_size
-        values["pictures_per_second"] = pictures / (time.monotonic() - self._since)
+        images = (step - self._step) * self._settings.batch_size
+        values["images_per_second"] = images / (time.monotonic() - self._since)
         self._log.scalars(step, {f"train/{name}": value for name, value in values.items()})
-        text = f"loss {values['total']:.3f}, {values['pictures_per_second']:.1f} pictures/s"
+        text = f"loss {values['total']:.3f}, {values['images_per_second']:.1f} images/s"
         self._progress.update(self._task, text=text)
         if not console.is_terminal:  # a log file shows no bar
             console.print(f"step {step} of {self._plan.total_steps}, epoch {step / self._plan.epoch_steps:.1f}: {text}")

@@ -1,23 +1,55 @@
-"""Cyclical self-regulation (arXiv 2203.14448 §3.5): the teacher, made of the students of all cycles."""
+"""Cyclical self-regulation (arXiv 2203.14448 §3.5): the teacher averages the students of all cycles."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
+from dmlcsr_jax.devices import replicate, shard
+from dmlcsr_jax.fields import check_range
 from dmlcsr_jax.training.state import TrainState
-from dmlcsr_jax.training.steps import replicate, shard
-from dmlcsr_jax.types import Batch
+from dmlcsr_jax.training.steps import StatisticsStep
+from dmlcsr_jax.types import Batch, PyTree, Variables
 
 
-def ends_cycle(step: int, regulation: Any, epoch_steps: int) -> bool:
+@dataclasses.dataclass(frozen=True)
+class SelfRegulation:
+    """The section `config.self_regulation`.
+
+    Attributes:
+      enabled: whether there are cycles at all.
+      epochs_before_cycles: epochs of stage one.
+      cycle_epochs: epochs of each cycle.
+      learning_rate_factor: each cycle restarts at this share of the learning rate.
+      self_ensemble: whether the student joins the average of all cycles at the end of each; if False, it replaces it.
+      distillation: whether the teacher softens the labels from the second cycle on.
+
+    Raises:
+      FieldError: a field is out of range.
+    """
+
+    enabled: bool = True
+    epochs_before_cycles: int = 150
+    cycle_epochs: int = 10
+    learning_rate_factor: float = 0.5
+    self_ensemble: bool = True
+    distillation: bool = True
+
+    def __post_init__(self):
+        check_range("epochs_before_cycles", self.epochs_before_cycles, at_least=0)
+        check_range("cycle_epochs", self.cycle_epochs, at_least=1)
+        check_range("learning_rate_factor", self.learning_rate_factor, above=0)
+
+
+def ends_cycle(step: int, regulation: SelfRegulation, epoch_steps: int) -> bool:
     """Whether a cycle ends with the step of this number (1 is the first).
 
     Args:
       step: steps taken, this one included.
-      regulation: `config.self_regulation`; never where it has no use for a teacher.
-      epoch_steps: steps in an epoch.
+      regulation: the settings, or the section `config.self_regulation`; if it needs no teacher, no cycle ends.
+      epoch_steps: steps per epoch.
     """
     if not regulation.enabled or not (regulation.self_ensemble or regulation.distillation):
         return False
@@ -26,18 +58,18 @@ def ends_cycle(step: int, regulation: Any, epoch_steps: int) -> bool:
 
 
 @jax.jit
-def moving_average(teacher: Any, student: Any, cycle: jax.Array | int) -> Any:
+def moving_average(teacher: PyTree, student: PyTree, cycle: jax.Array | int) -> PyTree:
     """n/(n+1) teacher + 1/(n+1) student over two trees of parameters, where n = `cycle`.
 
     After cycles 0, 1, ..., n it is the mean of their students.
     """
-    return jax.tree.map(lambda old, new: old + (new - old) / (cycle + 1), teacher, student)
+    return optax.incremental_update(student, teacher, 1 / (cycle + 1))
 
 
-def estimate_statistics(
-    statistics_step: Callable, variables: dict[str, Any], batch_stats: Any, batches: Iterable[Batch]
-) -> dict[str, Any]:
-    """Batch statistics of a set of parameters: the mean of the batches' own, weighted by their examples over all hosts.
+def recompute_batch_stats(
+    statistics_step: StatisticsStep, variables: Variables, batch_stats: PyTree, batches: Iterable[Batch]
+) -> PyTree:
+    """Batch statistics of a set of parameters: the mean over batches, weighted by their examples over all hosts.
 
     Args:
       statistics_step: from `steps.make_statistics_step`.
@@ -51,18 +83,20 @@ def estimate_statistics(
     return batch_stats
 
 
-def end_cycle(state: TrainState, estimate: Callable[[Any, Any], Any], self_ensemble: bool = True) -> TrainState:
-    """The student joins the teacher, and the teacher's batch statistics are estimated anew.
+def end_cycle(
+    state: TrainState, recompute: Callable[[PyTree, PyTree], PyTree], *, self_ensemble: bool = True
+) -> TrainState:
+    """Adds the student to the teacher's average, and recomputes the teacher's batch statistics.
 
     Args:
       state: after the last step of cycle n.
-      estimate: (params, batch_stats) -> the statistics of these parameters.
-      self_ensemble: False to let the student of the last cycle alone be the teacher.
+      recompute: (params, batch_stats) -> the statistics of these parameters.
+      self_ensemble: if False, the student of the last cycle alone is the teacher.
     """
     if state.teacher is None or not self_ensemble:
         params = jax.tree.map(jnp.copy, state.params)  # the next step donates the student's own
     else:
         params = moving_average(state.teacher["params"], state.params, state.cycle)
     params = replicate(params)
-    teacher = {"params": params, "batch_stats": estimate(params, state.batch_stats)}
+    teacher = {"params": params, "batch_stats": recompute(params, state.batch_stats)}
     return replicate(state.replace(teacher=teacher, cycle=state.cycle + 1))

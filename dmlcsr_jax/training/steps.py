@@ -1,80 +1,58 @@
-"""The pmapped steps; nothing else in the package calls `jax.pmap`.
+"""The pmapped training steps.
 
-The state stays unreplicated (`in_axes=None`, `out_axes=None`): averaging, teachers and checkpoints see one
-plain tree. Batches have a leading axis of local devices (`shard`).
+The state stays unreplicated (`in_axes=None`, `out_axes=None`): averaging, teachers and checkpoints see one plain tree.
+Batches have a leading axis of local devices (`devices.shard`).
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+from dmlcsr_jax.devices import AXIS
 from dmlcsr_jax.losses import LossWeights, multi_task_loss
-from dmlcsr_jax.models import DMLCSR, parse
-from dmlcsr_jax.models.averaging import averaged_logits
-from dmlcsr_jax.models.statistics import batch_statistics_of
-from dmlcsr_jax.pipeline.normalize import normalize
-from dmlcsr_jax.pipeline.resize import resize_bilinear
+from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models.batch_statistics import batch_statistics_of
+from dmlcsr_jax.ops.normalize import normalize
+from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.training.state import TrainState
-from dmlcsr_jax.types import Array, Batch, InputConvention
+from dmlcsr_jax.types import Array, Batch, Preprocessing, PyTree, Variables
 
-AXIS = "batch"
-
-
-def shard(tree: Any, devices: int | None = None) -> Any:
-    """Splits the leading axis of every array over this host's devices: [B, ...] -> [D, B / D, ...]."""
-    devices = devices or jax.local_device_count()
-    return jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), tree)
-
-
-def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
-    """Puts a tree where the steps leave theirs, so that the first step compiles for every later one.
-
-    That is on all of this host's devices: what pmap gives is each host's own, though it is the same on all.
-    """
-    mesh = jax.sharding.Mesh(devices or jax.local_devices(), (AXIS,))
-    return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
-
-
-def local_rows(array: jax.Array) -> np.ndarray:
-    """This host's part of a pmapped output, the device axis merged away: [D, B / D, ...] -> [B, ...]."""
-    shards = sorted(array.addressable_shards, key=lambda s: s.index[0].start or 0)
-    rows = np.concatenate([np.asarray(s.data) for s in shards])
-    return rows.reshape(-1, *rows.shape[2:])
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
+StatisticsStep = Callable[[Variables, PyTree, jax.Array, Batch], tuple[PyTree, jax.Array]]
 
 
 def make_train_step(
     model: DMLCSR,
     optimizer: optax.GradientTransformation,
+    *,
     weights: LossWeights,
-    convention: InputConvention,
+    preprocessing: Preprocessing,
     distillation: bool = True,
     devices: Sequence[jax.Device] | None = None,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+) -> TrainStep:
     """The training step: (state, sharded batch) -> (state, the loss terms averaged over all devices).
 
-    Gradients, batch statistics and terms are averaged over `AXIS`, so every device takes the same step.
-    A state with a teacher compiles a second step, in which the teacher, as it evaluates and without gradient,
-    softens the labels of all heads (arXiv 2203.14448 §3.5); one without pays nothing for it.
+    Gradients, batch statistics and terms are averaged over `AXIS`, so every device takes the same step. A state with a
+    teacher compiles a second step, in which the frozen teacher, in evaluation mode, softens the labels of all heads
+    (arXiv 2203.14448 §3.5); a state without one pays nothing for it.
 
     Args:
       model: the network; its `axis_name` must be `AXIS`.
       optimizer: from `make_optimizer`.
       weights: of the loss terms.
-      convention: how pictures enter the network.
-      distillation: False to leave a teacher unheard.
+      preprocessing: how images enter the network.
+      distillation: if False, the teacher is ignored.
       devices: all of them unless named.
 
     Returns:
       The step. It donates the state.
     """
 
-    def loss_fn(params, state, batch):
-        images = normalize(batch.images, convention, model.dtype)
+    def loss_fn(params: PyTree, state: TrainState, batch: Batch):
+        images = normalize(batch.images, preprocessing, model.dtype)
         variables = {"params": params, "batch_stats": state.batch_stats}
         predictions, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
         teacher = None
@@ -85,7 +63,7 @@ def make_train_step(
         )
         return total, (updated["batch_stats"], terms | {"total": total})
 
-    def step(state: TrainState, batch: Batch):
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         grads, (batch_stats, terms) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch)
         grads, terms = jax.lax.pmean((grads, terms), AXIS)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -97,20 +75,27 @@ def make_train_step(
 
 
 def make_statistics_step(
-    model: DMLCSR, convention: InputConvention, devices: Sequence[jax.Device] | None = None
-) -> Callable[[dict[str, Any], Any, jax.Array, Batch], tuple[Any, jax.Array]]:
-    """A step of estimating statistics anew: (variables, average, seen, sharded batch) -> (average, seen).
+    model: DMLCSR, *, preprocessing: Preprocessing, devices: Sequence[jax.Device] | None = None
+) -> StatisticsStep:
+    """One step of `recompute_batch_stats`: (variables, average, seen, sharded batch) -> (average, seen).
 
-    `variables` are `{"params": ...}`, or `prepare_variables` of them. `average` is a tree like `batch_stats`, the mean
-    of the batches' own statistics so far, each weighted by its examples over all devices; `seen` [] float32 is their
-    number, 0 at first, when the values in `average` do not matter. Examples outside the batch's mask do not count.
+    `variables` are `{"params": ...}`, or `prepare_variables` of them. `average` is a tree like `batch_stats`: the mean
+    of the statistics of all batches so far, each weighted by its number of examples over all devices. `seen` [] float32
+    is the number of examples so far; while it is 0, the values of `average` do not matter. Examples outside the batch's
+    mask do not count.
+
+    Args:
+      model: the network; its `axis_name` must be `AXIS`.
+      preprocessing: how images enter the network.
+      devices: all of them unless named.
     """
 
-    def step(variables, average, seen, batch: Batch):
-        images = normalize(batch.images, convention, model.dtype)
-        variables = {**variables, "batch_stats": average}
+    def step(variables: Variables, average: PyTree, seen: jax.Array, batch: Batch):
+        images = normalize(batch.images, preprocessing, model.dtype)
         with batch_statistics_of(batch.mask):
-            _, updated = model.apply(variables, images, train=False, mutable=["batch_stats"])
+            _, updated = model.apply(
+                {**variables, "batch_stats": average}, images, train=False, mutable=["batch_stats"]
+            )
         count = jax.lax.psum(batch.mask.sum(), AXIS).astype(seen.dtype)
         share = count / (seen + count)
         average = jax.tree.map(lambda old, new: (1 - share) * old + share * new, average, updated["batch_stats"])
@@ -119,50 +104,16 @@ def make_statistics_step(
     return jax.pmap(step, AXIS, in_axes=(None, None, None, 0), out_axes=(None, None), devices=devices)
 
 
-def parse_logits(
-    model: DMLCSR,
-    convention: InputConvention,
-    variables: Any,
-    images: Array,
-    flip_table: np.ndarray | None = None,
-    scales: Sequence[float] = (1.0,),
-) -> jax.Array:
-    """[B, H, W, 3] uint8 pictures -> [B, H, W, C] logits of the parts at the input's size.
+def make_inspect_step(
+    model: DMLCSR, *, preprocessing: Preprocessing
+) -> Callable[[Variables, Array], tuple[jax.Array, jax.Array]]:
+    """For images in the logs: (variables, [B, H, W, 3] uint8) -> class numbers and edge probability.
 
-    `flip_table` and `scales` as in `averaged_logits`. Source of the plain case: the published code's evaluate.py.
-    """
-    logits_fn = partial(parse, model, variables)
-    return averaged_logits(logits_fn, normalize(images, convention, model.dtype), flip_table, scales)
-
-
-def parse_labels(*arguments: Any, **averaging: Any) -> jax.Array:
-    """The arguments of `parse_logits` -> [B, H, W] uint8 class numbers: argmax."""
-    return jnp.argmax(parse_logits(*arguments, **averaging), axis=-1).astype(jnp.uint8)
-
-
-def make_predict_step(
-    model: DMLCSR, convention: InputConvention, **averaging: Any
-) -> Callable[[Any, Array], jax.Array]:
-    """The evaluation step: (variables, [D, B, H, W, 3] uint8) -> [D, B, H, W] uint8 class numbers.
-
-    `averaging` may hold `flip_table` and `scales`, see `parse_logits`.
+    Returns uint8 [B, H, W] and float32 [B, H, W] in 0..1 (zeros if the network has no edge heads). Runs on one device.
     """
 
-    def predict(variables, images):
-        return parse_labels(model, convention, variables, images, **averaging)
-
-    return jax.pmap(predict, axis_name=AXIS, in_axes=(None, 0))
-
-
-def make_inspect_step(model: DMLCSR, convention: InputConvention) -> Callable[[Any, Array], tuple]:
-    """For pictures in the logs: (variables, [B, H, W, 3] uint8) -> class numbers and edge probability.
-
-    Returns uint8 [B, H, W] and float32 [B, H, W] in 0..1 (zeros where the network has no edge heads). Runs
-    on one device.
-    """
-
-    def inspect(variables, images):
-        predictions = model.apply(variables, normalize(images, convention, model.dtype), train=False)
+    def inspect(variables: Variables, images: Any) -> tuple[jax.Array, jax.Array]:
+        predictions = model.apply(variables, normalize(images, preprocessing, model.dtype), train=False)
         size = images.shape[1:3]
         labels = jnp.argmax(resize_bilinear(predictions.parsing, size), -1).astype(jnp.uint8)
         if predictions.binary_edge is None:

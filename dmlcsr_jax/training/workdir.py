@@ -2,32 +2,27 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.training.logs import write_atomically
+from dmlcsr_jax.files import write_text
 
-# Fields that a run may change when it goes on: they decide where and how fast, not what is learnt.
+# Fields that may change when a run resumes: they decide where and how fast, not what is learned.
 _FREE_FIELDS = (
     "profile",
     "dataset.path",
     "dataset.data_dir",
     "dataset.bad_files",
     "input.num_workers",
-    "model.rematerialise",
+    "model.remat",
     "training.log_every",
     "training.checkpoint_every",
     "evaluation",
 )
-
-
-def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in config.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
 
 
 def claim_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
@@ -40,17 +35,26 @@ def claim_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
     text = config.to_json(indent=2)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        there = json.loads(path.read_text()) if path.exists() else None
+        there = read_config(path) if path.exists() else None
         if there and (workdir / "checkpoints").is_dir():
-            _refuse_other_run(path, _flatten(there), _flatten(json.loads(text)))
-        write_atomically(path, text)
+            _refuse_other_run(path, there, json.loads(text))
+        write_text(path, text)
     except OSError as error:
         raise UserError(f"--workdir={workdir} cannot be written ({error.strerror}); name another folder") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is not JSON ({error}); use a new --workdir") from error
 
 
-def _refuse_other_run(path: pathlib.Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+def read_config(path: pathlib.Path) -> dict[str, Any]:
+    """The fields of a `config.json`; those that version 0.1.0 named otherwise have their present names."""
+    fields = json.loads(path.read_text())
+    if "rematerialise" in fields.get("model", {}):
+        fields["model"]["remat"] = fields["model"].pop("rematerialise")
+    return fields
+
+
+def _refuse_other_run(path: pathlib.Path, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    there, here = (flatten_dict(config, sep=".") for config in (saved, given))
     for name in sorted(there | here):
         if name.startswith(_FREE_FIELDS) or there.get(name) == here.get(name):
             continue

@@ -31,7 +31,7 @@ def write_part(root, number, part, mask, mode="L"):
     path = root / "CelebAMask-HQ-mask-anno" / str(number // 2000) / f"{number:05d}_{part}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
-    if mode == "P":  # black and white as the colours 0 and 1 of a palette
+    if mode == "P":  # black and white as the colors 0 and 1 of a palette
         picture = Image.fromarray(mask.astype(np.uint8), "P")
         picture.putpalette([0, 0, 0, 255, 255, 255])
     (picture if mode == "P" else picture.convert(mode)).save(path)

@@ -78,16 +78,16 @@ def test_parts_lie_in_their_order_down_the_face(drawn):
 
 def test_the_picture_has_an_edge_where_the_labels_have_one(drawn):
     images, labels = drawn
-    grey = images.astype(np.float32).mean(3)
-    step = np.abs(np.diff(grey, axis=2))
+    gray = images.astype(np.float32).mean(3)
+    step = np.abs(np.diff(gray, axis=2))
     border = labels[:, :, 1:] != labels[:, :, :-1]
     assert step[border].mean() > 2.5 * step[~border].mean()
     shifted = np.roll(border, 6, axis=2)
     assert step[border].mean() > 2 * step[shifted & ~border].mean()
 
 
-def test_colour_alone_does_not_tell_the_classes_apart(drawn):
-    """Each pixel's class guessed from its colour: far from right, so shapes have to be looked at."""
+def test_color_alone_does_not_tell_the_classes_apart(drawn):
+    """Each pixel's class guessed from its color: far from right, so shapes have to be looked at."""
     images, labels = drawn
     bins = (images[..., 0] // 32).astype(int) * 64 + (images[..., 1] // 32).astype(int) * 8 + images[..., 2] // 32
     counts = np.zeros((512, SPEC.num_classes), np.int64)

@@ -149,7 +149,7 @@ def _break(root: pathlib.Path, what: str) -> None:
             (train / "images/003.png").write_bytes(b"")
         case "broken label":
             (train / "labels/003.png").write_bytes(encode_label(label_map(3))[:60])
-        case "coloured label":
+        case "colored label":
             (train / "labels/003.png").write_bytes(encode_image(picture(3)))
         case "other size":
             (train / "labels/003.png").write_bytes(encode_label(label_map(3, 12, 17)))
@@ -177,7 +177,7 @@ def _break(root: pathlib.Path, what: str) -> None:
         ("truncated picture", r"train/images/003.png cannot be decoded as a picture; replace"),
         ("empty picture", r"train/images/003.png cannot be decoded as a picture; replace"),
         ("broken label", r"train/labels/003.png cannot be decoded as a label map; replace"),
-        ("coloured label", r"train/labels/003.png has pixels of mode RGB; label maps need one channel"),
+        ("colored label", r"train/labels/003.png has pixels of mode RGB; label maps need one channel"),
         ("other size", r"train/labels/003.png is 17x12 but 003.png is 16x12; they must"),
         ("outside", r"train/labels/003.png has value 6; 6 classes allow 0 to 5, and 255"),
     ],

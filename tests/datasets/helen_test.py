@@ -42,7 +42,7 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def relabelled(tmp_path):
+def relabeled(tmp_path):
     root = tmp_path / "HELEN_star"
     for split, names in {"train": LISTS["exemplars"], "test": LISTS["testing"]}.items():
         (root / split).mkdir(parents=True)
@@ -64,8 +64,8 @@ def test_label_is_the_largest_share(root, tmp_path):
     assert len(dataset.summary.differences()) == 3
 
 
-def test_relabelled(relabelled, tmp_path):
-    dataset = Helen(relabelled, data_dir=tmp_path / "prepared").dataset()
+def test_relabeled(relabeled, tmp_path):
+    dataset = Helen(relabeled, data_dir=tmp_path / "prepared").dataset()
     assert dataset.splits == {"train": 2, "test": 1}
     np.testing.assert_array_equal(
         decode_label(dataset.source("test")[0]["label"]), soft_maps("13_1").argmax(0).astype(np.uint8)
@@ -104,10 +104,10 @@ def test_bad_files_stop_or_are_left_out_and_named(root, tmp_path, what, message)
     assert dataset.splits == {"train": 1, "val": 1, "test": 1} and len(dataset.summary.skipped) == 1
 
 
-def test_half_of_a_relabelled_face(relabelled, tmp_path):
-    (relabelled / "train" / "11_2_image.jpg").unlink()
+def test_half_of_a_relabeled_face(relabeled, tmp_path):
+    (relabeled / "train" / "11_2_image.jpg").unlink()
     with pytest.raises(UserError, match=r"train/11_2_image.jpg is missing; add it"):
-        Helen(relabelled, data_dir=tmp_path / "prepared").dataset()
+        Helen(relabeled, data_dir=tmp_path / "prepared").dataset()
 
 
 def test_lists_that_make_no_sense(root, tmp_path):

@@ -13,7 +13,7 @@ from dmlcsr_jax.errors import UserError
 COARSE = np.random.default_rng(0).integers(0, 256, (5, 6, 3)).astype(np.uint8)
 RGB = cv2.resize(COARSE, (60, 40), interpolation=cv2.INTER_CUBIC)
 PICTURE = Image.fromarray(RGB)
-GREY = np.asarray(PICTURE.convert("L"))
+GRAY = np.asarray(PICTURE.convert("L"))
 
 
 def encoded(picture, form, **options):
@@ -42,13 +42,13 @@ def test_exif_rotation(form, orientation):
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_sixteen_bits(suffix):
-    grey = cv2.imencode(suffix, GREY.astype(np.uint16) * 257)[1].tobytes()
-    same(grey, np.repeat(GREY[..., None], 3, axis=-1))
+    gray = cv2.imencode(suffix, GRAY.astype(np.uint16) * 257)[1].tobytes()
+    same(gray, np.repeat(GRAY[..., None], 3, axis=-1))
     same(cv2.imencode(suffix, RGB[..., ::-1].astype(np.uint16) * 257)[1].tobytes(), RGB)
 
 
 def test_grey_palette_and_cmyk():
-    same(encoded(PICTURE.convert("L"), "PNG"), np.repeat(GREY[..., None], 3, axis=-1))
+    same(encoded(PICTURE.convert("L"), "PNG"), np.repeat(GRAY[..., None], 3, axis=-1))
     palette = PICTURE.quantize(16)
     same(encoded(palette, "PNG"), np.asarray(palette.convert("RGB")))
     same(encoded(PICTURE.convert("CMYK"), "TIFF"), RGB, atol=1)
@@ -64,8 +64,8 @@ def test_what_is_transparent_lies_on_white():
     for form in ("PNG", "WEBP"):
         data = encoded(Image.fromarray(np.dstack([RGB, alpha])), form, **({"lossless": True} if form == "WEBP" else {}))
         same(data, np.where(alpha[..., None] > 0, RGB, np.uint8(255)))
-    grey = Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(alpha)])
-    same(encoded(grey, "PNG"), np.where(alpha > 0, GREY, np.uint8(255))[..., None].repeat(3, axis=-1))
+    gray = Image.merge("LA", [Image.fromarray(GRAY), Image.fromarray(alpha)])
+    same(encoded(gray, "PNG"), np.where(alpha > 0, GRAY, np.uint8(255))[..., None].repeat(3, axis=-1))
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_what_is_transparent_lies_on_white():
         encoded(PICTURE.convert("P"), "PNG")[:-100],
         encoded(PICTURE, "WEBP")[:-30],
         cv2.imencode(".tif", RGB.astype(np.float32))[1].tobytes(),
-        cv2.imencode(".tif", GREY.astype(np.float32))[1].tobytes(),
+        cv2.imencode(".tif", GRAY.astype(np.float32))[1].tobytes(),
     ],
-    ids=["empty", "text", "svg", "jpeg cut", "png cut", "palette cut", "webp cut", "float rgb", "float grey"],
+    ids=["empty", "text", "svg", "jpeg cut", "png cut", "palette cut", "webp cut", "float rgb", "float gray"],
 )
 def test_what_cannot_be_decoded_is_named(data, capfd):
     with pytest.raises(UserError, match=r"odd\.jpg cannot be decoded as a picture"):

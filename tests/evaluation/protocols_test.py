@@ -10,12 +10,10 @@ from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation.confusion import confusion_matrix, scores
 from dmlcsr_jax.evaluation.evaluator import evaluate
 from dmlcsr_jax.evaluation.protocols import PROTOCOLS, get_protocol
-from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models import DMLCSR, init_variables, parse_labels
 from dmlcsr_jax.pipeline.geometry import restore_labels
 from dmlcsr_jax.pipeline.transforms import fit_image, fit_labels
-from dmlcsr_jax.training.state import init_variables
-from dmlcsr_jax.training.steps import parse_labels
-from dmlcsr_jax.types import InputConvention
+from dmlcsr_jax.types import Preprocessing
 
 SPEC = get_spec("lapa")
 SIZE = (24, 24)
@@ -61,7 +59,7 @@ def test_averaged_predictions_are_the_same_in_the_mirror():
     table = SPEC.flip_table()
 
     def parse(images, flip_table=None):
-        return np.asarray(parse_labels(model, InputConvention(), variables, images, flip_table))
+        return np.asarray(parse_labels(model, Preprocessing(), variables, images, flip_table))
 
     there, back = parse(images, table), parse(images[:, :, ::-1], table)
     assert np.mean(there == table[back[:, :, ::-1]]) > 0.995

@@ -44,7 +44,7 @@ def test_boxes_without_area_are_refused(box):
         face_matrix(Detection(box), SIZE)
 
 
-def test_whole_pictures_are_seen_as_in_training():
+def test_whole_images_are_seen_as_in_training():
     image = np.random.default_rng(0).integers(0, 256, (50, 90, 3)).astype(np.uint8)
     np.testing.assert_array_equal(take_crop(image, whole_matrix(90, 50, SIZE), SIZE), fit_image(image, SIZE))
 

@@ -14,17 +14,16 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs import default
-from dmlcsr_jax import app
+from dmlcsr_jax import checkpoints, modes
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference import FaceParser, export
 from dmlcsr_jax.inference.model_card import code_commit
+from dmlcsr_jax.models import create_model
 from dmlcsr_jax.pipeline.geometry import restore_labels
 from dmlcsr_jax.pipeline.transforms import fit_image
-from dmlcsr_jax.training import checkpoints
-from dmlcsr_jax.training.state import create_model
-from dmlcsr_jax.types import InputConvention
+from dmlcsr_jax.types import Preprocessing
 from tests.inference.random_variables import random_variables
 
 SIZE = (57, 49)
@@ -38,10 +37,10 @@ def run(tmp_path_factory):
     """A workdir with a network of 11 classes, its scores and its export: (workdir, folder of the export)."""
     workdir = tmp_path_factory.mktemp("run")
     variables = random_variables(create_model(11, CONFIG.model))
-    card = checkpoints.Card(get_spec("lapa"), CONFIG.model.to_dict(), SIZE, InputConvention("BGR"))
-    checkpoints.save_variables(workdir / "checkpoints", variables, card)
+    metadata = checkpoints.CheckpointMetadata(get_spec("lapa"), CONFIG.model.to_dict(), SIZE, Preprocessing("BGR"))
+    checkpoints.save_variables(workdir / "checkpoints", variables, metadata)
     (workdir / "evaluation.json").write_text(json.dumps(SCORES))
-    app.export(CONFIG, workdir, workdir / "export", ["stablehlo"])
+    modes.export(CONFIG, workdir, workdir / "export", ["stablehlo"])
     return workdir, workdir / "export"
 
 
@@ -93,13 +92,15 @@ def test_the_card_says_what_it_is(run):
 
 
 def test_a_folders_terms_are_unknown_and_what_it_began_from_is_named(run, tmp_path):
-    variables, card = checkpoints.load(run[0])
+    variables, metadata = checkpoints.load(run[0])
     spec = get_spec("lapa")
-    card = checkpoints.Card(type(spec)("folder", spec.class_names), card.model, (33, 33), card.convention)
-    checkpoints.save_variables(tmp_path / "checkpoints", variables, card)
+    metadata = checkpoints.CheckpointMetadata(
+        type(spec)("folder", spec.class_names), metadata.model, (33, 33), metadata.preprocessing
+    )
+    checkpoints.save_variables(tmp_path / "checkpoints", variables, metadata)
     config = ConfigDict(CONFIG.to_dict() | {"init_from": "runs/published"})
     config.dataset.update(name="folder", path="/home/somebody/faces")
-    app.export(config, tmp_path, tmp_path / "export", ["stablehlo"])
+    modes.export(config, tmp_path, tmp_path / "export", ["stablehlo"])
     text = (tmp_path / "export" / "model.stablehlo.md").read_text()
     assert "Terms: unknown" in text and "'faces'" in text and "somebody" not in text
     assert "began from published" in text and "not scored" in text
@@ -108,9 +109,11 @@ def test_a_folders_terms_are_unknown_and_what_it_began_from_is_named(run, tmp_pa
 def test_what_does_not_compute_the_same_is_not_written(run, tmp_path, monkeypatch):
     workdir, _ = run
     encode = export.encode_stablehlo
-    monkeypatch.setattr(export, "encode_stablehlo", lambda v, card: encode(jax.tree.map(lambda x: 1.01 * x, v), card))
+    monkeypatch.setattr(
+        export, "encode_stablehlo", lambda v, metadata: encode(jax.tree.map(lambda x: 1.01 * x, v), metadata)
+    )
     with pytest.raises(UserError, match="does not compute what the network does"):
-        app.export(CONFIG, workdir, tmp_path / "export", ["stablehlo"])
+        modes.export(CONFIG, workdir, tmp_path / "export", ["stablehlo"])
     assert not list(tmp_path.iterdir())
     assert not export.Parity(1.0, np.nan, np.nan).holds and not export.Parity(0.9998, 0.0, 0.0).holds
 
@@ -119,12 +122,12 @@ def test_mistakes_are_said_before_the_work(run, tmp_path, monkeypatch):
     workdir, _ = run
     for formats, words in ((["tflite"], "tflite.*stablehlo, onnx"), ([], "stablehlo, onnx")):
         with pytest.raises(UserError, match=words):
-            app.export(CONFIG, workdir, tmp_path / "export", formats)
+            modes.export(CONFIG, workdir, tmp_path / "export", formats)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"dmlcsr_jax\[onnx\].*--formats=stablehlo"):
-        app.export(CONFIG, workdir, tmp_path / "export", ["stablehlo", "onnx"])
+        modes.export(CONFIG, workdir, tmp_path / "export", ["stablehlo", "onnx"])
     with pytest.raises(UserError, match="no such workdir"):
-        app.export(CONFIG, tmp_path / "none", tmp_path / "export", ["stablehlo"])
+        modes.export(CONFIG, tmp_path / "none", tmp_path / "export", ["stablehlo"])
     assert not list(tmp_path.iterdir())
 
 

@@ -4,12 +4,11 @@ import jax
 import pytest
 
 from configs import default
-from dmlcsr_jax import app
+from dmlcsr_jax import checkpoints, modes
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.inference.export import export_network
-from dmlcsr_jax.training import checkpoints
-from dmlcsr_jax.training.state import create_model
-from dmlcsr_jax.types import InputConvention
+from dmlcsr_jax.models import create_model
+from dmlcsr_jax.types import Preprocessing
 from tests.inference.random_variables import random_variables
 
 onnx = pytest.importorskip("onnx")
@@ -22,8 +21,8 @@ def network(num_classes=11, size=(57, 49), order="RGB", **fields):
     config = BASE.copy_and_resolve_references()
     config.update(fields)
     spec = FaceSpec("made up", tuple(f"part {i}" for i in range(num_classes)))
-    card = checkpoints.Card(spec, config.to_dict(), size, InputConvention(order))
-    return random_variables(create_model(num_classes, config)), card
+    metadata = checkpoints.CheckpointMetadata(spec, config.to_dict(), size, Preprocessing(order))
+    return random_variables(create_model(num_classes, config)), metadata
 
 
 @pytest.mark.parametrize(
@@ -37,8 +36,8 @@ def network(num_classes=11, size=(57, 49), order="RGB", **fields):
     ids=["published", "torchvision", "basic blocks without graph", "bottlenecks"],
 )
 def test_logits_are_the_networks(fields):
-    variables, card = network(**fields)
-    ((data, parity),) = export_network(variables, card, ["onnx"]).values()
+    variables, metadata = network(**fields)
+    ((data, parity),) = export_network(variables, metadata, ["onnx"]).values()
     assert parity.relative_difference < 1e-4 and parity.equal_labels >= 0.9999
     model = onnx.load_from_string(data)
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)]
@@ -47,9 +46,9 @@ def test_logits_are_the_networks(fields):
 
 
 def test_the_file_and_its_card(tmp_path):
-    variables, card = network(size=(32, 32))
-    checkpoints.save_variables(tmp_path / "checkpoints", variables, card)
-    app.export(default.get_config("debug"), tmp_path, tmp_path / "out", ["onnx"])
+    variables, metadata = network(size=(32, 32))
+    checkpoints.save_variables(tmp_path / "checkpoints", variables, metadata)
+    modes.export(default.get_config("debug"), tmp_path, tmp_path / "out", ["onnx"])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "model.onnx",
         "model.onnx.json",

@@ -1,4 +1,4 @@
-"""Pictures in, parts out: sizes, order, and the input convention of the checkpoint."""
+"""Pictures in, parts out: sizes, order, and the input preprocessing of the checkpoint."""
 
 import cv2
 import jax
@@ -8,14 +8,14 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs import default
+from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference import Detection, FaceParser
-from dmlcsr_jax.pipeline.geometry import affine_matrix, restore_labels, whole_picture
-from dmlcsr_jax.pipeline.resize import resize_bilinear
-from dmlcsr_jax.training.checkpoints import Card
-from dmlcsr_jax.training.state import create_model, init_variables
-from dmlcsr_jax.types import InputConvention
+from dmlcsr_jax.models import create_model, init_variables
+from dmlcsr_jax.ops.resize import resize_bilinear
+from dmlcsr_jax.pipeline.geometry import affine_matrix, restore_labels, whole_image
+from dmlcsr_jax.types import Preprocessing
 
 CONFIG = default.get_config("debug")
 RNG = np.random.default_rng(0)
@@ -26,7 +26,7 @@ def variables():
     return init_variables(create_model(19, CONFIG.model), seed=0)
 
 
-CARD = Card(get_spec("celebamask_hq"), CONFIG.model.to_dict(), (48, 48), InputConvention("BGR"))
+CARD = CheckpointMetadata(get_spec("celebamask_hq"), CONFIG.model.to_dict(), (48, 48), Preprocessing("BGR"))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_labels_are_those_of_the_published_pipeline(parser, variables, tmp_path)
 
     image = cv2.imread(path)
     height, width = image.shape[:2]
-    center, scale = whole_picture(width, height, (48, 48))
+    center, scale = whole_image(width, height, (48, 48))
     matrix = affine_matrix(center, scale, 0, (48, 48))
     warped = cv2.warpAffine(image, matrix, (48, 48), flags=cv2.INTER_LINEAR)
     values = (warped.astype(np.float32) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)

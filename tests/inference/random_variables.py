@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from dmlcsr_jax.training.state import init_variables
+from dmlcsr_jax.models import init_variables
 
 
 def random_variables(model, seed=0):

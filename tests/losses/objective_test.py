@@ -11,8 +11,8 @@ import pytest
 
 from dmlcsr_jax.losses import LossWeights, multi_task_loss, terms
 from dmlcsr_jax.losses.objective import TERMS
+from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.edges import edge_labels
-from dmlcsr_jax.pipeline.resize import resize_bilinear
 from dmlcsr_jax.types import Predictions
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "losses_11.npz"

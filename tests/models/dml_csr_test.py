@@ -107,7 +107,7 @@ def test_unknown_backbone_names_the_choices():
 
 
 def filled(shapes):
-    """Variables from numbers alone; compiling the real initialisers would take longer than the tests."""
+    """Variables from numbers alone; compiling the real initializers would take longer than the tests."""
     rng = np.random.default_rng(0)
 
     def fill(path, leaf):
@@ -152,9 +152,7 @@ def test_bfloat16_is_near_float32(tiny):
 
 
 def test_rematerialising_changes_nothing():
-    encoders = [
-        ResNet(LayerFactory(), (1,), False, width=4, stem="plain", rematerialise=flag) for flag in (False, True)
-    ]
+    encoders = [ResNet(LayerFactory(), (1,), False, width=4, stem="plain", remat=flag) for flag in (False, True)]
     images = np.random.default_rng(1).normal(size=(2, 32, 32, 3)).astype(np.float32)
     variables = filled(jax.eval_shape(lambda x: encoders[0].init(jax.random.key(0), x, False), images))
 

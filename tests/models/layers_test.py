@@ -7,7 +7,7 @@ import pytest
 
 from dmlcsr_jax.models.heads import ContextHead
 from dmlcsr_jax.models.layers import ActivatedBatchNorm, Conv, LayerFactory, add_relu
-from dmlcsr_jax.models.pooling import max_pool
+from dmlcsr_jax.ops.pooling import max_pool
 
 
 def variables_of(channels, dtype=np.float32):
@@ -73,7 +73,7 @@ def test_statistics_hold_where_the_mean_is_far_from_zero():
 
 
 @pytest.fixture(scope="module")
-def synchronised_step():
+def synchronized_step():
     """The gradients and statistics of one step, on one device with two examples and on two with one each."""
     devices = jax.local_devices()[:2]
     if len(devices) < 2:
@@ -93,8 +93,8 @@ def synchronised_step():
             return jax.grad(loss, has_aux=True)(variables["params"])
 
         def mapped(variables, x):
-            synchronised = head.clone(make=LayerFactory(jnp.float64, axis_name="batch"))
-            return jax.lax.pmean(step(synchronised, variables, x), "batch")
+            synchronized = head.clone(make=LayerFactory(jnp.float64, axis_name="batch"))
+            return jax.lax.pmean(step(synchronized, variables, x), "batch")
 
         one = jax.jit(lambda variables, x: step(head, variables, x))(variables, x)
         two = jax.pmap(mapped, "batch", in_axes=(None, 0), out_axes=None, devices=devices)(variables, x[:, None])
@@ -102,8 +102,8 @@ def synchronised_step():
 
 
 @pytest.mark.parametrize("part", [0, 1], ids=["gradients", "statistics"])
-def test_two_devices_take_the_step_of_one(synchronised_step, part):
-    one, two = (result[part] for result in synchronised_step)
+def test_two_devices_take_the_step_of_one(synchronized_step, part):
+    one, two = (result[part] for result in synchronized_step)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(b).max() + 1e-12), two, one
     )

@@ -17,11 +17,11 @@ LEVELS = 1 if OPENCV_5 else 3
 
 def golden_box(factor: float = 1.0):
     height, width = GOLDEN["image_bgr"].shape[:2]
-    center, scale = geometry.whole_picture(width, height, SIZE)
+    center, scale = geometry.whole_image(width, height, SIZE)
     return center, scale * factor
 
 
-def test_published_matrix_of_the_whole_picture():
+def test_published_matrix_of_the_whole_image():
     np.testing.assert_allclose(geometry.affine_matrix(*golden_box(), 0.0, SIZE), GOLDEN["eval_matrix"], atol=1e-9)
 
 
@@ -51,7 +51,7 @@ def test_published_labels_restored_to_their_own_size(data_set, number):
 @pytest.mark.parametrize("size", [(97, 97), (64, 96), (128, 40)])
 @pytest.mark.parametrize("degrees", [0.0, 31.0, -75.0])
 def test_there_and_back_is_the_identity(size, degrees):
-    center, scale = geometry.whole_picture(150, 90, size)
+    center, scale = geometry.whole_image(150, 90, size)
     there = np.vstack([geometry.affine_matrix(center, scale, degrees, size), [0, 0, 1]])
     back = np.vstack([geometry.affine_matrix(center, scale, degrees, size, inverse=True), [0, 0, 1]])
     np.testing.assert_allclose(there @ back, np.eye(3), atol=1e-4)  # points are float32 pixels
@@ -60,7 +60,7 @@ def test_there_and_back_is_the_identity(size, degrees):
 @pytest.mark.parametrize(("width", "height"), [(150, 90), (90, 150), (100, 100), (1, 1), (300, 2)])
 @pytest.mark.parametrize("size", [(97, 97), (64, 96), (128, 40)])
 def test_the_box_is_the_smallest_of_the_aspect_that_holds_the_picture(width, height, size):
-    center, scale = geometry.whole_picture(width, height, size)
+    center, scale = geometry.whole_image(width, height, size)
     np.testing.assert_allclose(center, [(width - 1) / 2, (height - 1) / 2])
     np.testing.assert_allclose(scale[0] / scale[1], size[0] / size[1])
     slack = scale - np.maximum([width - 1, height - 1], 1)
@@ -68,7 +68,7 @@ def test_the_box_is_the_smallest_of_the_aspect_that_holds_the_picture(width, hei
 
 
 def test_positive_rotation_turns_the_picture_counterclockwise():
-    center, scale = geometry.whole_picture(101, 101, (101, 101))
+    center, scale = geometry.whole_image(101, 101, (101, 101))
     x, y = geometry.affine_matrix(center, scale, 90.0, (101, 101)) @ [100, 50, 1]  # the middle of the right side
     np.testing.assert_allclose([x, y], [50.5, 0], atol=0.6)
 
@@ -80,7 +80,7 @@ def test_restored_labels_of_any_input_have_the_size_and_places_of_the_picture(sh
     labels[: height // 2, : width // 2] = 1
     labels[height // 2 :, width // 2 :] = 2
     size = shape[::-1]
-    matrix = geometry.affine_matrix(*geometry.whole_picture(width, height, size), 0.0, size)
+    matrix = geometry.affine_matrix(*geometry.whole_image(width, height, size), 0.0, size)
     restored = geometry.restore_labels(geometry.warp_labels(labels, matrix, size), width, height)
     assert restored.shape == (height, width)
     assert restored.dtype == np.uint8

@@ -21,7 +21,7 @@ STILL = Augmentation(scale=0.0, rotation=0.0, flip_probability=0.0)
 
 
 class Numbered:
-    """Examples whose pictures show their own number, in grey."""
+    """Examples whose pictures show their own number, in gray."""
 
     def __init__(self, count: int):
         self._count = count
@@ -192,7 +192,7 @@ def test_reading_stays_few_batches_ahead(tmp_path, workers):
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [3, 8])
 def test_any_batch_size_with_any_number_of_workers(batch_size):
-    order, load = list(range(24)), functools.partial(_grey, size=SIZE)
+    order, load = list(range(24)), functools.partial(_gray, size=SIZE)
     whole = list(in_batches(order, load, size=SIZE, batch_size=batch_size, num_workers=0))
     assert len(whole) == 24 // batch_size
     pieces = list(in_batches(order, load, size=SIZE, batch_size=batch_size, num_workers=2))
@@ -200,5 +200,5 @@ def test_any_batch_size_with_any_number_of_workers(batch_size):
         assert_same([a, (i,)], [b, (j,)])
 
 
-def _grey(number, size):
+def _gray(number, size):
     return np.full((*size, 3), number, np.uint8), np.full(size, number, np.uint8), number

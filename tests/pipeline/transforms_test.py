@@ -1,14 +1,14 @@
-"""What happens to one example: fitting, varying, mirroring, colours, normalisation."""
+"""What happens to one example: fitting, varying, mirroring, colors, normalization."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dmlcsr_jax.datasets import get_spec
+from dmlcsr_jax.ops.normalize import normalize
 from dmlcsr_jax.pipeline import transforms
-from dmlcsr_jax.pipeline.normalize import normalize
 from dmlcsr_jax.pipeline.transforms import Augmentation
-from dmlcsr_jax.types import InputConvention
+from dmlcsr_jax.types import Preprocessing
 
 SPEC = get_spec("celebamask_hq")
 STILL = Augmentation(scale=0.0, rotation=0.0, flip_probability=0.0)
@@ -78,7 +78,7 @@ def test_same_generator_same_example(face):
 
 
 def test_picture_and_labels_stay_together(face):
-    """Coloured by its labels, a picture must stay so under every variation."""
+    """Colored by its labels, a picture must stay so under every variation."""
     colored = np.repeat(face[1][..., None] * 12, 3, -1).astype(np.uint8)
     plain = np.arange(256, dtype=np.uint8)
     for seed in range(20):
@@ -119,10 +119,10 @@ def test_color_jitter_changes_light_and_not_shape(face):
 
 
 def test_color_jitter_keeps_grey_grey_and_stays_moderate():
-    grey = np.full((4, 4, 3), 100, np.uint8)
+    gray = np.full((4, 4, 3), 100, np.uint8)
     for seed in range(50):
-        changed = transforms.jitter_colors(grey, 0.2, np.random.default_rng(seed)).astype(int)
-        assert np.ptp(changed[0, 0]) <= 1  # saturation and hue do nothing to grey
+        changed = transforms.jitter_colors(gray, 0.2, np.random.default_rng(seed)).astype(int)
+        assert np.ptp(changed[0, 0]) <= 1  # saturation and hue do nothing to gray
         assert changed.min() >= 79 and changed.max() <= 121
 
 
@@ -137,11 +137,11 @@ def test_color_jitter_draws_the_same_whatever_its_strength():
 
 def test_normalize_by_convention():
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
-    convention = InputConvention("RGB", (0.5, 0.4, 0.3), (0.2, 0.1, 0.3))
+    preprocessing = Preprocessing("RGB", (0.5, 0.4, 0.3), (0.2, 0.1, 0.3))
     expected = (images / 255 - [0.5, 0.4, 0.3]) / [0.2, 0.1, 0.3]
-    np.testing.assert_allclose(normalize(images, convention), expected, rtol=1e-5, atol=1e-5)
-    swapped = convention._replace(channel_order="BGR")
+    np.testing.assert_allclose(normalize(images, preprocessing), expected, rtol=1e-5, atol=1e-5)
+    swapped = preprocessing._replace(channel_order="BGR")
     expected = (images[..., ::-1] / 255 - [0.5, 0.4, 0.3]) / [0.2, 0.1, 0.3]
     np.testing.assert_allclose(normalize(images, swapped), expected, rtol=1e-5, atol=1e-5)
-    half = normalize(images, convention, jnp.bfloat16)
+    half = normalize(images, preprocessing, jnp.bfloat16)
     assert half.dtype == jnp.bfloat16

@@ -6,14 +6,14 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import default
+from dmlcsr_jax.checkpoints import CheckpointMetadata, save_variables
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.models import create_model, init_variables
 from dmlcsr_jax.models.pretrained import to_torch
 from dmlcsr_jax.models.weight_files import write_state_dict
-from dmlcsr_jax.training.checkpoints import Card, save_variables
 from dmlcsr_jax.training.initial import initial_variables
-from dmlcsr_jax.training.state import create_model, init_variables
-from dmlcsr_jax.types import InputConvention
+from dmlcsr_jax.types import Preprocessing
 
 
 def small(**model):
@@ -31,8 +31,8 @@ def checkpoint(tmp_path_factory):
     """A 19-class network's checkpoint without edge heads: (workdir, its variables)."""
     workdir, config = tmp_path_factory.mktemp("run"), small(edge_heads=False)
     variables = init_variables(create_model(19, config.model), seed=1)
-    card = Card(get_spec("synthetic"), config.model.to_dict(), (64, 64), InputConvention())
-    save_variables(workdir / "checkpoints", variables, card)
+    metadata = CheckpointMetadata(get_spec("synthetic"), config.model.to_dict(), (64, 64), Preprocessing())
+    save_variables(workdir / "checkpoints", variables, metadata)
     return workdir, variables
 
 

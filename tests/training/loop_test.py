@@ -7,8 +7,9 @@ import pytest
 
 from configs import default
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.files import read_json_lines
 from dmlcsr_jax.training import loop
-from dmlcsr_jax.training.logs import RunLog, read_metrics
+from dmlcsr_jax.training.logs import RunLog
 from dmlcsr_jax.training.plan import input_convention
 from dmlcsr_jax.training.report import is_due
 from dmlcsr_jax.training.state import TrainState
@@ -29,7 +30,7 @@ def test_a_workdir_belongs_to_one_configuration(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     config.input.num_workers = 2
     config.evaluation.split = "test"
-    claim_workdir(tmp_path, config)  # neither changes what is learnt
+    claim_workdir(tmp_path, config)  # neither changes what is learned
     before = (tmp_path / "config.json").read_text()
     assert json.loads(before)["evaluation"]["split"] == "test"
     config.optimizer.learning_rate = 1.0
@@ -55,7 +56,7 @@ def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
     log = RunLog(tmp_path, start_step=2)
     log.scalars(3, {"train/total": 7.0})
     log.close()
-    assert read_metrics(tmp_path / "metrics.jsonl") == [
+    assert read_json_lines(tmp_path / "metrics.jsonl") == [
         {"step": 1, "train/total": 1.5},
         {"step": 2, "train/total": 3.0},
         {"step": 3, "train/total": 7.0},

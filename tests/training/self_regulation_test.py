@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from dmlcsr_jax.datasets import get_spec
+from dmlcsr_jax.devices import AXIS, replicate, shard
 from dmlcsr_jax.losses import LossWeights
-from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models import DMLCSR, init_variables
 from dmlcsr_jax.pipeline.input_pipeline import one_pass_batches
 from dmlcsr_jax.training.optimizer import make_optimizer
-from dmlcsr_jax.training.self_regulation import end_cycle, ends_cycle, estimate_statistics, moving_average
-from dmlcsr_jax.training.state import create_state, init_variables
-from dmlcsr_jax.training.steps import AXIS, make_statistics_step, make_train_step, replicate, shard
-from dmlcsr_jax.types import Batch, InputConvention
+from dmlcsr_jax.training.self_regulation import end_cycle, ends_cycle, moving_average, recompute_batch_stats
+from dmlcsr_jax.training.state import create_state
+from dmlcsr_jax.training.steps import make_statistics_step, make_train_step
+from dmlcsr_jax.types import Batch, Preprocessing
 
 REGULATION = {
     "enabled": True,
@@ -98,10 +99,10 @@ def test_statistics_are_the_sample_weighted_mean_of_the_batches(network, devices
 
     @jax.jit
     def own_statistics(images):
-        normalised = (images / 255.0 - jnp.array(InputConvention().mean)) / jnp.array(InputConvention().std)
+        normalized = (images / 255.0 - jnp.array(Preprocessing().mean)) / jnp.array(Preprocessing().std)
         reset = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
         given = {"params": variables["params"], "batch_stats": reset}
-        return alone.apply(given, normalised, train=True, mutable=["batch_stats"])[1]["batch_stats"]
+        return alone.apply(given, normalized, train=True, mutable=["batch_stats"])[1]["batch_stats"]
 
     expected = jax.tree.map(lambda x: np.zeros(x.shape), variables["batch_stats"])
     for start in range(0, len(images), batch_size):
@@ -111,7 +112,7 @@ def test_statistics_are_the_sample_weighted_mean_of_the_batches(network, devices
         expected = jax.tree.map(lambda e, o, w=weight: e + w * np.asarray(o), expected, own)
 
     chosen = jax.devices()[:devices]
-    step = make_statistics_step(model, InputConvention(), chosen)
+    step = make_statistics_step(model, Preprocessing(), chosen)
     average, seen = replicate((variables["batch_stats"], jnp.zeros(())), chosen)
     for batch in padded_batches(images, batch_size):
         average, seen = step({"params": variables["params"]}, average, seen, shard(batch, devices))
@@ -122,10 +123,10 @@ def test_statistics_are_the_sample_weighted_mean_of_the_batches(network, devices
 
 def test_estimation_reads_whatever_batches_it_is_given(network):
     model, variables = network
-    step = make_statistics_step(model, InputConvention())
+    step = make_statistics_step(model, Preprocessing())
     given, stats = replicate(({"params": variables["params"]}, variables["batch_stats"]))
-    found = estimate_statistics(step, given, stats, padded_batches(examples(12), 8))
-    again = estimate_statistics(step, given, jax.tree.map(lambda x: x + 7, stats), padded_batches(examples(12), 8))
+    found = recompute_batch_stats(step, given, stats, padded_batches(examples(12), 8))
+    again = recompute_batch_stats(step, given, jax.tree.map(lambda x: x + 7, stats), padded_batches(examples(12), 8))
     jax.tree.map(np.testing.assert_array_equal, found, again)  # nothing of the old statistics is left
 
 
@@ -135,8 +136,8 @@ def test_the_teacher_softens_labels_and_is_not_changed(network):
     batch = shard(batch._replace(labels=np.random.default_rng(2).integers(0, 5, batch.labels.shape).astype(np.uint8)))
     config = ml_collections.ConfigDict({"optimizer": {"momentum": 0.9, "weight_decay": 0.0}})
     optimizer = make_optimizer(config, lambda step: 0.01)
-    train_step = make_train_step(model, optimizer, LossWeights(), InputConvention())
-    silent_step = make_train_step(model, optimizer, LossWeights(), InputConvention(), distillation=False)
+    train_step = make_train_step(model, optimizer, LossWeights(), Preprocessing())
+    silent_step = make_train_step(model, optimizer, LossWeights(), Preprocessing(), distillation=False)
 
     def fresh():
         teacher = jax.tree.map(lambda x: 1.1 * x, variables)

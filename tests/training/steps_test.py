@@ -9,17 +9,19 @@ import ml_collections
 import numpy as np
 import pytest
 
+from dmlcsr_jax.devices import AXIS, local_rows, replicate, shard
+from dmlcsr_jax.evaluation.steps import make_predict_step
 from dmlcsr_jax.losses import LossWeights
-from dmlcsr_jax.models import DMLCSR
+from dmlcsr_jax.models import DMLCSR, init_variables
 from dmlcsr_jax.models.pretrained import from_torch, to_torch
 from dmlcsr_jax.training.optimizer import make_optimizer
-from dmlcsr_jax.training.state import create_state, init_variables
-from dmlcsr_jax.training.steps import AXIS, local_rows, make_predict_step, make_train_step, replicate, shard
-from dmlcsr_jax.types import Batch, InputConvention
+from dmlcsr_jax.training.state import create_state
+from dmlcsr_jax.training.steps import make_train_step
+from dmlcsr_jax.types import Batch, Preprocessing
 from tests.golden.parameters import state_dict
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
-NORMALISED = InputConvention("RGB", (0.0,) * 3, (1 / 255,) * 3)  # the golden images are normalised already
+NORMALISED = Preprocessing("RGB", (0.0,) * 3, (1 / 255,) * 3)  # the golden images are normalized already
 RATE, MOMENTUM, DECAY = 1e-3, 0.9, 5e-4
 
 
@@ -97,7 +99,7 @@ def test_six_steps_follow_golden(published):
 
 
 def test_two_devices_take_the_step_of_one():
-    """In float64 and everything that is synchronised: all terms but Lovász, which ranks each device's own pixels."""
+    """In float64 and everything that is synchronized: all terms but Lovász, which ranks each device's own pixels."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (2, 33, 41, 3)).astype(np.uint8)
     labels = rng.integers(0, 5, (2, 33, 41)).astype(np.uint8)
@@ -109,7 +111,7 @@ def test_two_devices_take_the_step_of_one():
         results = []
         for count in (1, 2):
             devices = jax.devices()[:count]
-            step = make_train_step(model, sgd(), LossWeights(lovasz=0.0), InputConvention(), devices)
+            step = make_train_step(model, sgd(), LossWeights(lovasz=0.0), Preprocessing(), devices)
             state, terms = step(fresh(variables, devices), shard(batch, count))
             results.append((jax.device_get(state), {k: float(v) for k, v in terms.items() if k != "lovasz"}))
     (one, one_terms), (two, two_terms) = results
@@ -122,7 +124,7 @@ def test_predictions_come_back_in_order():
     model = DMLCSR(3, backbone="tiny", width=8)
     variables = init_variables(model, seed=0)
     images = np.random.default_rng(0).integers(0, 256, (8, 24, 32, 3)).astype(np.uint8)
-    labels = local_rows(make_predict_step(model, InputConvention())(variables, shard(images)))
+    labels = local_rows(make_predict_step(model, Preprocessing())(variables, shard(images)))
     assert labels.shape == (8, 24, 32) and labels.dtype == np.uint8
-    again = local_rows(make_predict_step(model, InputConvention())(variables, shard(images[::-1])))
+    again = local_rows(make_predict_step(model, Preprocessing())(variables, shard(images[::-1])))
     np.testing.assert_array_equal(labels, again[::-1])

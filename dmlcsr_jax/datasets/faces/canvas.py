@@ -74,7 +74,7 @@ def _circle(points: int) -> np.ndarray:
 class Canvas:
     """A square picture and its label map.
 
-    All coordinates are pixels of the picture, (x, y), pixel centres at whole numbers.
+    All coordinates are pixels of the picture, (x, y), pixel centers at whole numbers.
 
     Attributes:
       image: [3, S, S] float32, RGB, 0..255; planes, because NumPy works several times faster on them.
@@ -87,11 +87,11 @@ class Canvas:
         self.label = np.zeros((size, size), np.uint8)
 
     def paint(self, outline, color, name: str | None = None, *, alpha: float = 1.0, on=None, within=None) -> None:
-        """Fills a shape with a colour and makes it a face part.
+        """Fills a shape with a color and makes it a face part.
 
         Args:
           outline: [N, 2] polygon, or a list of polygons that do not overlap.
-          color: an RGB colour, or a [3, S, S] picture to fill with.
+          color: an RGB color, or a [3, S, S] picture to fill with.
           name: the class that the shape becomes; None leaves the labels alone.
           alpha: opacity, 0..1.
           on: names of the classes that the shape may cover; None means all.

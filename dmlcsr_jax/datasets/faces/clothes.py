@@ -11,12 +11,12 @@ _CLOTH = ("cloth",)
 
 
 def pattern_picture(kind: str, first, second, grid, lambert: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """[3, S, S] picture of a woven or printed pattern in two colours, lit.
+    """[3, S, S] picture of a woven or printed pattern in two colors, lit.
 
     Args:
       kind: "plain", "stripes", "plaid", "dots", "knit" or "flowers".
-      first: RGB colour of the ground.
-      second: RGB colour of what is on it.
+      first: RGB color of the ground.
+      second: RGB color of what is on it.
       grid: face coordinates (x, y) of every pixel.
       lambert: [S, S], how directly the light falls.
       rng: gives scale, direction and folds.
@@ -84,7 +84,7 @@ def _draw_roll_neck(canvas: Canvas, person: Person, cloth: np.ndarray) -> None:
 
 def _draw_collar(canvas: Canvas, person: Person, cloth: np.ndarray, near: float) -> None:
     pose, unit = person.pose, person.pose.unit
-    if person.neckline == "jacket":  # a shirt of another colour shows between the lapels
+    if person.neckline == "jacket":  # a shirt of another color shows between the lapels
         front = [*symmetric([(0, 2.25), (0.3, 2.1), (near, 1.9)]), (0, 3.6)]
         canvas.paint(pose.body(front), person.accent, "cloth")
         flap = [(near + 0.1, 1.84), (near - 0.12, 1.86), (0, 3.4), (0.5, 2.9), (0.86, 2.75), (0.74, 2.5), (1, 2.4)]

@@ -127,7 +127,7 @@ def _draw_lock(canvas: Canvas, person: Person, picture: np.ndarray, sign: float,
 
 
 def _ruffle(outline: np.ndarray, person: Person, rng: np.random.Generator, center=_MIDDLE) -> np.ndarray:
-    """Waves or curls on an outline, moved along the rays from its centre."""
+    """Waves or curls on an outline, moved along the rays from its center."""
     ray = outline - np.float32(center)
     reach = np.sqrt((ray**2).sum(1))
     angle = np.arctan2(ray[:, 1], ray[:, 0])

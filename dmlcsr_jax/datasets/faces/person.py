@@ -1,4 +1,4 @@
-"""Who is drawn: the pose, colours and styles of one face, drawn by lot."""
+"""Who is drawn: the pose, colors and styles of one face, drawn by lot."""
 
 import dataclasses
 
@@ -30,12 +30,12 @@ _IRIS = ((70, 44, 28), (96, 62, 36), (60, 40, 30), (88, 112, 76), (84, 126, 158)
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """Colours are RGB 0..255; lengths are face units (half the width of the head); styles are names.
+    """Colors are RGB 0..255; lengths are face units (half the width of the head); styles are names.
 
     Attributes:
       jaw, chin, length: half width at the corners of the jaw, of the chin, and how far down the chin lies.
-      soft, old: shape the jaw and neck, make-up, beard; lines and grey hair.
-      accent, felt: the second colour of cloth, and the colour of the hat.
+      soft, old: shape the jaw and neck, make-up, beard; lines and gray hair.
+      accent, felt: the second color of cloth, and the color of the hat.
       hair_style: "bald", "buzz", "short", "curls", "bob", "long" or "updo".
       front: how the hair meets the forehead: "fringe", "side", "center" or "back".
       ears_covered: whether locks hang over the (l_, r_) ear.
@@ -79,7 +79,7 @@ class Person:
 
 
 def jitter(rng: np.random.Generator, color, spread: float) -> Color:
-    """A colour a little lighter or darker and a little off in hue."""
+    """A color a little lighter or darker and a little off in hue."""
     shift = rng.normal(0, spread) + rng.normal(0, 0.4 * spread, 3)
     return np.clip(np.float32(color) + shift, 8, 250).astype(np.float32)
 
@@ -149,7 +149,7 @@ def sample_person(rng: np.random.Generator, size: int) -> Person:
 
 
 def _sample_colors(rng: np.random.Generator, soft: bool, old: bool) -> dict[str, Color]:
-    """Skin, hair, lips and cloth; now and then hair or cloth is hardly told from skin by its colour."""
+    """Skin, hair, lips and cloth; now and then hair or cloth is hardly told from skin by its color."""
     tone = int(rng.integers(len(_SKIN)))
     skin = jitter(rng, _SKIN[tone], 7)
     odds = _HAIR_ODDS * np.where(_GREY, 12 if old else 1, 1) * np.where(_FAIR, 0.25 if tone > 5 else 1, 1)

@@ -13,7 +13,7 @@ WALLS = (
 
 
 def draw_background(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
-    """A wall, room, curtain or garden, often in colours of the person, and often with round things in it."""
+    """A wall, room, curtain or garden, often in colors of the person, and often with round things in it."""
     size, image = canvas.size, canvas.image
     colors = [jitter(rng, pick(rng, WALLS), 14) for _ in range(4)]
     own = [person.hair, person.skin, person.skin * np.float32(0.8), person.cloth, person.hair * np.float32(1.3)]
@@ -78,7 +78,7 @@ def _draw_boxes(canvas: Canvas, colors, rng: np.random.Generator) -> None:
 def develop(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     """The picture as a camera gives it, [S, S, 3] uint8 RGB.
 
-    Light from one side, a colour cast, vignette, contrast, blur, noise and JPEG blocks.
+    Light from one side, a color cast, vignette, contrast, blur, noise and JPEG blocks.
     """
     size, image = canvas.size, canvas.image
     at = np.linspace(-1, 1, size, dtype=np.float32)

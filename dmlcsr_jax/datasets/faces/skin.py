@@ -14,7 +14,7 @@ _EAR_FOLD = ((0.06, -0.22), (0.18, -0.24), (0.22, -0.06), (0.15, 0.1), (0.08, 0.
 
 
 def lit(color, lambert: np.ndarray) -> np.ndarray:
-    """[3, S, S] picture of a matt colour under light that falls on it by `lambert` (0..1); shadows are warm."""
+    """[3, S, S] picture of a matt color under light that falls on it by `lambert` (0..1); shadows are warm."""
     color = np.float32(color)[:, None, None]
     dark = color * np.float32((0.66, 0.55, 0.52))[:, None, None]
     return dark + lambert * (np.minimum(color * np.float32(1.07), 252) - dark)

@@ -5,8 +5,9 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 
-from dmlcsr_jax.models.layers import LayerFactory, add_relu
-from dmlcsr_jax.models.pooling import max_pool
+from dmlcsr_jax.models.layers import LayerFactory
+from dmlcsr_jax.ops.activations import add_relu
+from dmlcsr_jax.ops.pooling import max_pool
 
 RESNETS: dict[str, dict[str, Any]] = {
     "resnet101": {"stage_sizes": (3, 4, 23, 3), "bottleneck": True},
@@ -77,7 +78,7 @@ class ResNet(nn.Module):
       width: channels of the first stage; 64 in every published ResNet.
       stem: "deep" (three 3 x 3 convolutions, as published) or "plain" (one 7 x 7, as torchvision's).
       norm: "abn" (activated batch norm, as published) or "batch_norm" (as torchvision's).
-      rematerialise: whether to compute blocks again on the way back instead of keeping what is inside them.
+      remat: whether to compute blocks again on the way back instead of keeping what is inside them.
     """
 
     make: LayerFactory
@@ -86,7 +87,7 @@ class ResNet(nn.Module):
     width: int = 64
     stem: Literal["deep", "plain"] = "deep"
     norm: Norm = "abn"
-    rematerialise: bool = False
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -95,7 +96,7 @@ class ResNet(nn.Module):
         Channels are (1, 2, 4, 8) * width, four times that for bottlenecks.
         """
         x = max_pool(self._stem(x, train))
-        block = nn.remat(Block, static_argnums=(2,)) if self.rematerialise else Block
+        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         features = {}
         for stage, size in enumerate(self.stage_sizes):
             for i in range(size):

@@ -12,7 +12,7 @@ from dmlcsr_jax.models.layers import ActivatedBatchNorm
 def batch_statistics_of(mask: jax.Array) -> contextlib.AbstractContextManager:
     """A context in which every batch norm of a network takes and stores the statistics of this batch alone.
 
-    Mean and biased variance of the examples that count normalise, over all devices of the layer's `axis_name`;
+    Mean and biased variance of the examples that count normalize, over all devices of the layer's `axis_name`;
     `batch_stats` receives the mean and the unbiased variance, whatever it held. Apply the network with
     `mutable=["batch_stats"]`; its `train` does not matter.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.evaluation.confusion import confusion_matrix, scores
-from dmlcsr_jax.inference.cases import Extremes, write_page
+from dmlcsr_jax.evaluation.page import Extremes, write_page
 
 SPEC = get_spec("lapa")
 LABEL = np.zeros((24, 24), np.uint8)

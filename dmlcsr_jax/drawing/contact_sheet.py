@@ -12,7 +12,7 @@ _SIDE, _CAPTION = 240, 20  # pixels
 _JPEG_SIDE = 65535
 
 
-def write_picture(path: pathlib.Path, image: np.ndarray) -> None:
+def write_image(path: pathlib.Path, image: np.ndarray) -> None:
     """Writes an [H, W, 3] uint8 RGB picture in the format of its suffix."""
     if path.suffix == ".jpg" and max(image.shape) > _JPEG_SIDE:
         raise UserError(f"{path} cannot be written: JPEG has at most {_JPEG_SIDE} pixels a side; leave overlays out")
@@ -43,7 +43,7 @@ class ContactSheet:
         rows = [self._tiles[start : start + columns] for start in range(0, len(self._tiles), columns)]
         rows[-1] = rows[-1] + [empty] * (columns - len(rows[-1]))
         self._sheets += 1
-        write_picture(self._folder / f"sheet_{self._sheets}.jpg", np.vstack([np.hstack(row) for row in rows]))
+        write_image(self._folder / f"sheet_{self._sheets}.jpg", np.vstack([np.hstack(row) for row in rows]))
         self._tiles.clear()
 
 

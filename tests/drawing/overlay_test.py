@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from dmlcsr_jax.datasets import get_spec
-from dmlcsr_jax.inference import visualize
+from dmlcsr_jax.drawing import overlay as visualize
 
 SPEC = get_spec("celebamask_hq")
 LABELS = np.arange(60 * 80, dtype=np.int64).reshape(60, 80) // 300 % 19
@@ -12,7 +12,7 @@ LABELS = LABELS.astype(np.uint8)
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
 
 
-def test_indexed_png_holds_numbers_and_colours(tmp_path):
+def test_indexed_png_holds_numbers_and_colors(tmp_path):
     visualize.save_indexed_png(tmp_path / "labels.png", LABELS, SPEC)
     with Image.open(tmp_path / "labels.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), LABELS)

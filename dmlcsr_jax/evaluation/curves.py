@@ -4,7 +4,7 @@ import pathlib
 
 import matplotlib
 
-from dmlcsr_jax.training.logs import read_metrics
+from dmlcsr_jax.files import read_json_lines
 
 matplotlib.use("agg")  # files only; no display is needed
 
@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 
 def plot_curves(workdir: pathlib.Path) -> pathlib.Path:
     """Draws the losses, the scores and the learning rate of `metrics.jsonl` into `curves.png`; returns its path."""
-    lines = read_metrics(workdir / "metrics.jsonl")
+    lines = read_json_lines(workdir / "metrics.jsonl")
     names = sorted({name for line in lines for name in line} - {"step"})
     groups = {
         "weighted loss": ["train/total"],
@@ -38,4 +38,4 @@ def plot_curves(workdir: pathlib.Path) -> pathlib.Path:
     return path
 
 
-_NOT_TERMS = {"train/total", "train/learning_rate", "train/pictures_per_second"}
+_NOT_TERMS = {"train/total", "train/learning_rate", "train/images_per_second"}

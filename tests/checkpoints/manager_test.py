@@ -10,14 +10,15 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import default
+from dmlcsr_jax import checkpoints
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.training import checkpoints
-from dmlcsr_jax.training.state import create_model, create_state, init_variables
-from dmlcsr_jax.types import InputConvention
+from dmlcsr_jax.models import create_model, init_variables
+from dmlcsr_jax.training.state import create_state
+from dmlcsr_jax.types import Preprocessing
 
 CONFIG = default.get_config("debug")
-CARD = checkpoints.Card(get_spec("lapa"), CONFIG.model.to_dict(), (64, 48), InputConvention("BGR"))
+CARD = checkpoints.CheckpointMetadata(get_spec("lapa"), CONFIG.model.to_dict(), (64, 48), Preprocessing("BGR"))
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +85,8 @@ def test_the_teacher_is_kept_and_taken_where_there_is_one(state, tmp_path):
 
 def test_a_step_folder_alone_says_how_to_use_it(workdir, state, tmp_path):
     shutil.copytree(workdir / "checkpoints" / "4", tmp_path / "elsewhere")
-    variables, card = checkpoints.load(tmp_path / "elsewhere")
-    assert card == CARD and card.spec.score_groups["overall"] == ("brows", "eyes", "nose", "mouth")
+    variables, metadata = checkpoints.load(tmp_path / "elsewhere")
+    assert metadata == CARD and metadata.spec.score_groups["overall"] == ("brows", "eyes", "nose", "mouth")
     jax.tree.map(np.testing.assert_array_equal, variables["params"], at(state, 4).params)
 
 

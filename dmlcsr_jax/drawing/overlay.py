@@ -12,20 +12,20 @@ from dmlcsr_jax.datasets.spec import FaceSpec
 
 
 def colorize(labels: np.ndarray, spec: FaceSpec) -> np.ndarray:
-    """[H, W] uint8 class numbers -> [H, W, 3] uint8 RGB in the palette's colours; ignored pixels grey."""
+    """[H, W] uint8 class numbers -> [H, W, 3] uint8 RGB in the palette's colors; ignored pixels gray."""
     table = np.full((256, 3), 128, np.uint8)
     table[: spec.num_classes] = spec.palette
     return table[labels]
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, spec: FaceSpec, opacity: float = 0.55) -> np.ndarray:
-    """The palette's colours over a picture; background and ignored pixels keep the picture.
+    """The palette's colors over a picture; background and ignored pixels keep the picture.
 
     Args:
       image: [H, W, 3] uint8 RGB.
       labels: [H, W] uint8.
       spec: the classes.
-      opacity: 0 shows the picture alone, 1 the colours alone.
+      opacity: 0 shows the picture alone, 1 the colors alone.
 
     Returns:
       [H, W, 3] uint8 RGB.
@@ -50,7 +50,7 @@ def count_pixels(labels: np.ndarray) -> np.ndarray:
 
 
 def draw_legend(image: np.ndarray, labels: np.ndarray, spec: FaceSpec) -> np.ndarray:
-    """Draws names and colours of the classes present into the corner that holds the fewest of them; returns `image`."""
+    """Draws names and colors of the classes present into the corner that holds the fewest of them; returns `image`."""
     present = [i for i in np.flatnonzero(count_pixels(labels)) if 0 < i < spec.num_classes]
     height, width = labels.shape
     line = int(min(height / (len(present) + 1), max(10, height / 28))) if present else 0
@@ -74,7 +74,7 @@ def draw_legend(image: np.ndarray, labels: np.ndarray, spec: FaceSpec) -> np.nda
 
 
 def save_indexed_png(path: str | pathlib.Path, labels: np.ndarray, spec: FaceSpec) -> None:
-    """Writes class numbers as a palette PNG: every viewer shows colours, every reader gets the numbers."""
+    """Writes class numbers as a palette PNG: every viewer shows colors, every reader gets the numbers."""
     pathlib.Path(path).write_bytes(encode_indexed_png(labels, spec))
 
 
@@ -102,6 +102,6 @@ def panel(images: np.ndarray, labels: np.ndarray, found: np.ndarray, edges: np.n
     Returns:
       [B H, 4 W, 3] uint8 RGB.
     """
-    grey = np.repeat((255 * edges).astype(np.uint8)[..., None], 3, axis=-1)
-    columns = [images, colorize(labels, spec), colorize(found, spec), grey]
+    gray = np.repeat((255 * edges).astype(np.uint8)[..., None], 3, axis=-1)
+    columns = [images, colorize(labels, spec), colorize(found, spec), gray]
     return np.concatenate([np.concatenate(list(column)) for column in columns], axis=1)

@@ -1,4 +1,4 @@
-"""What becomes of a run when nothing more can be written."""
+"""Turns write failures into one UserError."""
 
 import contextlib
 import pathlib
@@ -12,9 +12,9 @@ from dmlcsr_jax.errors import UserError
 
 @contextlib.contextmanager
 def writing(place: pathlib.Path) -> Iterator[None]:
-    """Turns what a full disk or a missing right makes of writing below `place` into one UserError.
+    """Turns what a full disk or a missing permission raises while writing below `place` into one UserError.
 
-    The threads that write would each print their own story besides; they are not heard meanwhile.
+    Meanwhile the threads that write are silenced: each would print its own traceback.
     """
     hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook = threading.excepthook = lambda *_: None
@@ -28,8 +28,8 @@ def writing(place: pathlib.Path) -> Iterator[None]:
         if reason is None:
             raise
         raise UserError(
-            f"{place} cannot be written any more ({reason}); the checkpoints in it are whole: make room, and the same "
-            "command goes on from the last one"
+            f"{place} cannot be written any more ({reason}); the checkpoints in it are whole: free some space, and the "
+            "same command resumes from the last one"
         ) from error
     finally:
         sys.unraisablehook, threading.excepthook = hooks

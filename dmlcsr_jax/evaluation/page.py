@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from dmlcsr_jax.datasets import FaceSpec
+from dmlcsr_jax.drawing import overlay as visualize
+from dmlcsr_jax.drawing.contact_sheet import fitted
 from dmlcsr_jax.evaluation.confusion import scores
-from dmlcsr_jax.inference import visualize
-from dmlcsr_jax.inference.sheet import fitted
+from dmlcsr_jax.files import write_text
 from dmlcsr_jax.pipeline.geometry import restore_labels
-from dmlcsr_jax.training.logs import write_atomically
 
 _SIDE = 256  # pixels of a picture on the page
 _STYLE = """
@@ -87,7 +87,7 @@ def write_page(
         parts.append(f"<h2>{heading} {len(cases)}</h2>")
         parts += [_case(case, *example(case.index), spec) for case in cases]
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-    write_atomically(path, "\n".join([head, f"<style>{_STYLE}</style>", *parts, "</html>\n"]))
+    write_text(path, "\n".join([head, f"<style>{_STYLE}</style>", *parts, "</html>\n"]))
 
 
 def _case(case: Case, name: str, image: np.ndarray, label: np.ndarray, spec: FaceSpec) -> str:
@@ -115,7 +115,7 @@ def _score_table(result: Mapping[str, Any], spec: FaceSpec) -> str:
 
 
 def _class_table(f1: Mapping[str, float | None], spec: FaceSpec) -> str:
-    """The classes that are there, the worst first, with their colours."""
+    """The classes that are there, the worst first, with their colors."""
     rows = sorted((value, name) for name, value in f1.items() if value is not None)
     cells = "".join(
         f'<tr><td><i style="background:rgb{spec.palette[spec.class_id(name)]}"></i> {html.escape(name)}'

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dmlcsr_jax.models import winograd
+from dmlcsr_jax.ops import winograd
 
 Array = jax.Array
 Geometry = tuple[int, int, int]  # strides, dilation, groups
@@ -49,7 +49,7 @@ def convolution(
       x: [B, H, W, I].
       kernel: [k_h, k_w, I / groups, O] of the dtype of x; k_h and k_w odd.
       strides: step along both axes.
-      dilation: distance between neighbouring taps of the kernel.
+      dilation: distance between neighboring taps of the kernel.
       groups: number of groups of channels; groups == I == O is a depthwise convolution.
       transformed: `transform_kernel(kernel)`, to save time where one kernel serves many pictures on a CPU.
 

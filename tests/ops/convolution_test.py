@@ -7,8 +7,8 @@ import pytest
 from jax import export
 from jax.sharding import PartitionSpec as P
 
-from dmlcsr_jax.models import winograd
-from dmlcsr_jax.models.convolution import convolution, transform_kernel
+from dmlcsr_jax.ops import winograd
+from dmlcsr_jax.ops.convolution import convolution, transform_kernel
 
 CHANNELS = 6
 # input channels, output channels, groups

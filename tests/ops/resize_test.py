@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlcsr_jax.pipeline.resize import resize_bilinear
+from dmlcsr_jax.ops.resize import resize_bilinear
 
 
 def reference(x, size):

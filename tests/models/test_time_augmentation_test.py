@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from dmlcsr_jax.datasets import get_spec
-from dmlcsr_jax.models.averaging import averaged_logits, flip_averaged
-from dmlcsr_jax.pipeline.resize import resize_bilinear
+from dmlcsr_jax.models.test_time_augmentation import averaged_logits, flip_averaged
+from dmlcsr_jax.ops.resize import resize_bilinear
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 6, 8, 3)).astype(np.float32)
 

@@ -1,0 +1,131 @@
+"""Writing checkpoints with Orbax: the newest two and the best are kept, and a run resumes from the newest.
+
+A step folder holds one item per tree of the run (`variables`, and `teacher` once there is one; what only training
+needs is in `optimizer`), `window` (the unfinished line of the log, JSON) and `model_metadata` (JSON). Inference reads
+`teacher` or `variables`, and the metadata.
+"""
+
+import pathlib
+import shutil
+from collections.abc import Mapping
+
+import jax
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from dmlcsr_jax.checkpoints import reading
+from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
+from dmlcsr_jax.console import console
+from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.hosts import is_first
+from dmlcsr_jax.types import PyTree, Variables
+
+UNSCORED = -1.0  # below every score: a checkpoint between evaluations is never the best
+Window = dict[str, list[float]]  # sum and count of each loss term since the last line of the log
+
+
+def open_manager(directory: str | pathlib.Path) -> ocp.CheckpointManager:
+    """A manager that saves in the background and keeps the newest two checkpoints and the best.
+
+    Checkpoints whose score cannot be read are set aside first: Orbax would stop at them.
+    """
+
+    def score(metrics: dict[str, float]) -> float:
+        return metrics[reading.SCORE]
+
+    keep = [preservation_policy.LatestN(2), preservation_policy.BestN(get_metric_fn=score, n=1)]
+    options = ocp.CheckpointManagerOptions(
+        best_fn=score,  # without it Orbax writes no metrics
+        preservation_policy=preservation_policy.AnyPreservationPolicy(keep),
+        cleanup_tmp_directories=True,
+    )
+    folders = reading.folders_below(pathlib.Path(directory))
+    _set_aside([folder for folder in folders if reading.read_score(folder) is None])
+    return ocp.CheckpointManager(pathlib.Path(directory).absolute(), options=options)
+
+
+def save(
+    manager: ocp.CheckpointManager,
+    step: int,
+    trees: Mapping[str, PyTree],
+    metadata: CheckpointMetadata,
+    *,
+    window: Window | None = None,
+    score: float = UNSCORED,
+) -> None:
+    """Starts to save a step; returns before it is on disk, and it counts only once it is whole.
+
+    Args:
+      manager: from `open_manager`.
+      step: the checkpoint's number.
+      trees: item -> tree of arrays; "variables" must be one.
+      metadata: what readers must know.
+      window: from `Reporter.window`.
+      score: the score by which the best checkpoint is chosen.
+    """
+    if jax.process_count() > 1:  # Orbax wants arrays that know of all hosts
+        trees = jax.tree.map(ocp.utils.fully_replicated_host_local_array_to_global_array, dict(trees))
+    items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
+    items["window"] = ocp.args.JsonSave(window or {})
+    items[reading.METADATA] = ocp.args.JsonSave(metadata.to_json())
+    manager.save(step, args=ocp.args.Composite(**items), metrics={reading.SCORE: score}, force=True)
+
+
+def save_variables(directory: str | pathlib.Path, variables: Variables, metadata: CheckpointMetadata) -> None:
+    """Writes a checkpoint of step 0 that holds all that inference reads, and waits until it is whole.
+
+    Raises:
+      UserError: there are checkpoints already, or they cannot be written.
+    """
+    try:
+        with open_manager(directory) as manager:
+            if manager.all_steps():
+                raise UserError(f"{directory} holds checkpoints already; use a new --workdir")
+            save(manager, 0, {"variables": variables}, metadata)
+    except OSError as error:
+        raise UserError(f"{directory} cannot be written ({error.strerror}); use another --workdir") from error
+
+
+def restore_latest(
+    manager: ocp.CheckpointManager, trees: Mapping[str, PyTree]
+) -> tuple[dict[str, PyTree] | None, Window]:
+    """The trees of the newest checkpoint that can be read and its window, or None and {} if there is no checkpoint.
+
+    A checkpoint that cannot be read (cut short by a full disk, for example) is skipped with a warning, and set aside
+    as `STEP.broken` once an older one has been read.
+
+    Args:
+      manager: from `open_manager`.
+      trees: item -> shapes and dtypes. "teacher" is only restored from a checkpoint that has one.
+
+    Raises:
+      UserError: there are checkpoints and none can be read into these trees.
+    """
+    broken = []
+    for step in sorted(manager.all_steps(), reverse=True):
+        folder = pathlib.Path(manager.directory) / str(step)
+        present = {name: tree for name, tree in trees.items() if name != "teacher" or (folder / name).is_dir()}
+        items = {name: ocp.args.StandardRestore(reading.abstract_tree(tree)) for name, tree in present.items()}
+        try:
+            saved = manager.restore(step, args=ocp.args.Composite(**items, window=ocp.args.JsonRestore()))
+        except Exception:  # Orbax raises many kinds for a broken file
+            broken.append(folder)
+            continue
+        _set_aside(broken)
+        manager.reload()
+        return {name: saved[name] for name in present}, saved["window"]
+    if broken:
+        raise UserError(f"{manager.directory}: none of its checkpoints can be read; use a new --workdir")
+    return None, {}
+
+
+def _set_aside(broken: list[pathlib.Path]) -> None:
+    """Renames broken checkpoints to `STEP.broken`, where Orbax does not count them among the newest."""
+    if is_first():
+        for folder in broken:
+            console.print(f"warning: {folder} cannot be read as a checkpoint; skipped")
+            shutil.rmtree(folder.with_suffix(".broken"), ignore_errors=True)
+            folder.rename(folder.with_suffix(".broken"))
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("set aside")

@@ -1,0 +1,52 @@
+"""What a checkpoint says of itself, so that it can be used alone."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from dmlcsr_jax.datasets.spec import FaceSpec
+from dmlcsr_jax.types import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointMetadata:
+    """What a reader of a checkpoint must know.
+
+    Attributes:
+      spec: the classes.
+      model: the keyword arguments of `create_model`.
+      size: (height, width) of the network's input.
+      preprocessing: channel order, mean and deviation of the network's input.
+    """
+
+    spec: FaceSpec
+    model: Mapping[str, Any]
+    size: tuple[int, int]
+    preprocessing: Preprocessing
+
+    def to_json(self) -> dict[str, Any]:
+        """The metadata as plain JSON values."""
+        return {
+            "spec": dataclasses.asdict(self.spec),
+            "model": dict(self.model),
+            "size": list(self.size),
+            "preprocessing": dataclasses.asdict(self.preprocessing),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "CheckpointMetadata":
+        """The reverse of `to_json`. Checkpoints of version 0.1.0 name some fields otherwise."""
+        height, width = values["size"]
+        preprocessing = values["preprocessing"] if "preprocessing" in values else values["convention"]
+        return cls(
+            FaceSpec(**values["spec"]), upgrade_model(values["model"]), (height, width), Preprocessing(**preprocessing)
+        )
+
+
+def upgrade_model(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `config.model` of version 0.1.0 as `create_model` takes them now."""
+    fields = dict(model)
+    fields.pop("pretrained_backbone", None)
+    if "rematerialise" in fields:
+        fields["remat"] = fields.pop("rematerialise")
+    return fields

@@ -1,0 +1,110 @@
+"""Finding and loading the checkpoints of a workdir."""
+
+import pathlib
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
+from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.models import create_model, init_variables
+from dmlcsr_jax.types import PyTree
+
+SCORE = "score"
+ITEMS = {"student": "variables", "teacher": "teacher"}
+METADATA = "model_metadata"
+_METADATA_BEFORE = "card"  # of version 0.1.0
+
+
+def step_folders(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """The checkpoints of a workdir, the newest first; a save that was killed leaves only a temporary folder."""
+    return folders_below(workdir / "checkpoints")
+
+
+def folders_below(directory: pathlib.Path) -> list[pathlib.Path]:
+    """The step folders of a directory of checkpoints, the newest first."""
+    steps = [path for path in directory.iterdir() if path.name.isdigit()] if directory.is_dir() else []
+    return sorted(steps, key=lambda path: int(path.name), reverse=True)
+
+
+def read_score(folder: pathlib.Path) -> float | None:
+    """The score of a step folder; None if it cannot be read."""
+    try:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler(filename="metrics")) as reader:
+            return float(reader.restore(folder / "metrics")[SCORE])
+    except Exception:  # Orbax raises many kinds for a broken file
+        return None
+
+
+def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
+    """The step folder to use: `path` itself, or the best (else the newest) below a workdir.
+
+    Raises:
+      UserError: there is no checkpoint.
+    """
+    path = pathlib.Path(path).absolute()
+    if (path / ITEMS["student"]).is_dir():
+        return path
+    folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+    if not folder.is_dir():
+        raise UserError(f"{path}: no such workdir or checkpoint; train one with --mode=train")
+    scores = {step: score for step in folders_below(folder) if (score := read_score(step)) is not None}
+    if not scores:
+        raise UserError(f"{folder}: no checkpoint in it; train one with --mode=train")
+    return max(scores, key=lambda step: (scores[step], int(step.name)))
+
+
+def load(path: str | pathlib.Path, weights: str | None = None) -> tuple[dict[str, Any], CheckpointMetadata]:
+    """Variables and metadata of a workdir's best checkpoint, or of the step folder named.
+
+    Args:
+      path: workdir or step folder.
+      weights: "student" or "teacher"; None for the teacher if there is one.
+
+    Raises:
+      UserError: there is no checkpoint, or it cannot be read.
+    """
+    folder = find_checkpoint(path)
+    metadata = load_metadata(folder)
+    if weights == "teacher" and not (folder / ITEMS["teacher"]).is_dir():
+        raise UserError(f"{folder} has no teacher: no cycle of self-regulation had ended; use --weights=student")
+    item = ITEMS[weights or choose_weights(folder)]
+    try:
+        model = create_model(metadata.spec.num_classes, **metadata.model)
+        abstract = abstract_tree(jax.eval_shape(lambda: init_variables(model, seed=0)))
+        with ocp.StandardCheckpointer() as reader:
+            return reader.restore(folder / item, abstract), metadata
+    except Exception as error:  # Orbax raises many kinds for a broken file
+        raise _unreadable(folder, error) from error
+
+
+def choose_weights(path: str | pathlib.Path) -> str:
+    """The weights that `load` takes unless told otherwise: "teacher" if there is one, else "student"."""
+    return "teacher" if (find_checkpoint(path) / ITEMS["teacher"]).is_dir() else "student"
+
+
+def load_metadata(path: str | pathlib.Path) -> CheckpointMetadata:
+    """The metadata alone; `path` as for `load`.
+
+    Raises:
+      UserError: there is no checkpoint, or it cannot be read.
+    """
+    folder = find_checkpoint(path)
+    item = _METADATA_BEFORE if (folder / _METADATA_BEFORE).is_dir() else METADATA
+    try:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            return CheckpointMetadata.from_json(reader.restore(folder / item))
+    except Exception as error:  # Orbax raises many kinds for a broken file
+        raise _unreadable(folder, error) from error
+
+
+def abstract_tree(tree: PyTree) -> PyTree:
+    """Shapes and dtypes, placed on this process's devices whatever the number that saved them."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
+def _unreadable(folder: pathlib.Path, error: Exception) -> UserError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return UserError(f"{folder} cannot be read as a checkpoint ({reason})")

@@ -1,0 +1,1 @@
+"""Label maps as images for people: overlays, legends, contact sheets."""

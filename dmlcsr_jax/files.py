@@ -1,0 +1,41 @@
+"""Files that are whole or absent, and files of JSON lines."""
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a temporary path beside `path`, of the same suffix, to write; replaces `path` by it at the end.
+
+    If the block raises, the temporary file is removed and `path` stays as it was.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Replaces a file by UTF-8 `text`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json_lines(path: pathlib.Path) -> list[dict[str, float]]:
+    """The objects of a file that has one per line; none if the file is missing.
+
+    Reading ends at a line that is no JSON: a killed process may leave half of its last one.
+    """
+    values = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            values.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return values

@@ -1,0 +1,211 @@
+"""The modes of the command line. They join the rooms, and only `cli.py` imports them."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlcsr_jax import checkpoints, datasets, hosts
+from dmlcsr_jax.console import console
+from dmlcsr_jax.datasets.prepared import Dataset, decode_example
+from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.evaluation.curves import plot_curves
+from dmlcsr_jax.evaluation.evaluator import Evaluator, score_table
+from dmlcsr_jax.evaluation.page import Extremes, write_page
+from dmlcsr_jax.files import write_text
+from dmlcsr_jax.inference import CenterFace, FaceParser, model_card
+from dmlcsr_jax.inference import predict as prediction
+from dmlcsr_jax.inference.export import check_formats, export_network, write_files
+from dmlcsr_jax.inference.inputs import list_inputs
+from dmlcsr_jax.models import TestTimeAugmentation, create_model
+from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
+from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
+from dmlcsr_jax.training import loop
+from dmlcsr_jax.training.experiment import Experiment
+from dmlcsr_jax.training.monitor import create_evaluate
+from dmlcsr_jax.training.plan import create_metadata, plan_run
+from dmlcsr_jax.training.workdir import claim_workdir
+
+NUM_EXAMPLES = 8  # that predict parses if no files are named
+
+
+def prepare(config: ConfigDict) -> None:
+    """Builds the data set unless it is there, and shows what it holds and what was left out."""
+    dataset = prepare_dataset(Experiment.from_config(config))
+    for part in dataset.summary.show(dataset.spec, dataset.directory):
+        console.print(part)
+
+
+def prepare_dataset(experiment: Experiment) -> Dataset:
+    """The data set, built unless it is there; prints its size."""
+    dataset = hosts.first_then_others(lambda: datasets.prepare(experiment.dataset))
+    counts = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
+    console.print(f"data set {dataset.spec.name}: {counts}; {dataset.spec.num_classes} classes; in {dataset.directory}")
+    return dataset
+
+
+def train(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Trains, evaluating regularly; leaves curves and example images in the workdir."""
+    experiment = Experiment.from_config(config)
+    if hosts.is_first():
+        claim_workdir(workdir, config)
+    dataset = prepare_dataset(experiment)
+    plan = plan_run(experiment, dataset, workdir)
+    evaluator = create_evaluator(experiment, dataset, plan.metadata)
+    evaluate = create_evaluate(evaluator, experiment.evaluation.split, workdir)
+    loop.train(experiment, plan, workdir, evaluate)
+    if hosts.is_first():
+        console.print(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
+
+
+def create_evaluator(
+    experiment: Experiment,
+    dataset: Dataset,
+    metadata: checkpoints.CheckpointMetadata,
+    augmentation: TestTimeAugmentation = TestTimeAugmentation(),
+) -> Evaluator:
+    """The evaluator of `config.evaluation` for a checkpoint's network."""
+    settings = experiment.evaluation
+    return Evaluator(
+        model=create_model(metadata.spec.num_classes, **metadata.model),
+        preprocessing=metadata.preprocessing,
+        source=dataset.source(settings.split),
+        spec=dataset.spec,
+        size=metadata.size,
+        batch_size=settings.batch_size,
+        protocol=settings.protocol,
+        augmentation=augmentation,
+    )
+
+
+def evaluate(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    *,
+    weights: str | None = None,
+    augmentation: TestTimeAugmentation = TestTimeAugmentation(),
+) -> None:
+    """Scores the best checkpoint on `config.evaluation.split`: a table, `evaluation.json`, and `evaluation.html`."""
+    weights = weights or checkpoints.choose_weights(workdir)
+    variables, metadata = checkpoints.load(workdir, weights)
+    experiment = Experiment.from_config(config)
+    dataset = prepare_dataset(experiment)
+    if dataset.spec.class_names != metadata.spec.class_names:
+        raise UserError(
+            f"config.dataset.name={config.dataset.name} has the classes {', '.join(dataset.spec.class_names)}; "
+            f"the checkpoint of {workdir} has {', '.join(metadata.spec.class_names)}"
+        )
+    evaluator, extremes = create_evaluator(experiment, dataset, metadata, augmentation), Extremes(dataset.spec)
+    result = evaluator(variables, observe=extremes)
+    split = experiment.evaluation.split
+    console.print(f"scored {workdir}, {split}, {evaluator}")
+    console.print(score_table({weights: result}, f"{workdir}, {split}"))
+    if not hosts.is_first():
+        return
+    result["protocol"] = evaluator.protocol
+    write_text(workdir / "evaluation.json", json.dumps(result, indent=2))
+    write_page(
+        workdir / "evaluation.html",
+        f"{workdir}, {split}, {evaluator}",
+        result,
+        extremes,
+        lambda index: decode_example(evaluator.source[index]),
+        metadata.spec,
+    )
+    console.print(f"written: {workdir / 'evaluation.json'}, {workdir / 'evaluation.html'}")
+
+
+def predict(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    paths: Sequence[str],
+    output: pathlib.Path,
+    options: prediction.Options,
+    *,
+    faces: str = "whole",
+    **parser_options: Any,
+) -> None:
+    """Parses images and videos; without any named, some examples of `config.evaluation.split`.
+
+    `faces` is "whole" (the image is the face) or "detect"; `parser_options` are those of `FaceParser.load`.
+    """
+    inputs = list_inputs(paths) if paths else None
+    parser = load_parser(workdir, faces, **parser_options)
+    prediction.predict(parser, inputs or example_images(config), output, options)
+
+
+def example_images(config: ConfigDict) -> list[tuple[str, np.ndarray]]:
+    """The first images of the evaluation split, with their names."""
+    experiment = Experiment.from_config(config)
+    source = prepare_dataset(experiment).source(experiment.evaluation.split)
+    return [decode_example(source[index])[:2] for index in range(min(NUM_EXAMPLES, len(source)))]
+
+
+def demo(workdir: pathlib.Path, port: int, *, faces: str = "whole", **parser_options: Any) -> None:
+    """Serves a page on this machine where images can be parsed, until it is stopped."""
+    from dmlcsr_jax.inference.demo import serve  # Gradio is an extra, and takes seconds to load
+
+    serve(load_parser(workdir, faces, batch_size=1, **parser_options), port)
+
+
+def load_parser(workdir: pathlib.Path, faces: str, **options: Any) -> FaceParser:
+    """The workdir's parser, with a detector if `faces` is "detect"."""
+    return FaceParser.load(workdir, detector=CenterFace() if faces == "detect" else None, **options)
+
+
+def export(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    output: pathlib.Path,
+    *,
+    formats: Sequence[str],
+    weights: str | None = None,
+) -> None:
+    """Writes the best checkpoint as `model.FORMAT`, with the model cards `model.FORMAT.md` and `.json`."""
+    check_formats(formats)
+    scores = model_card.read_scores(workdir)
+    checkpoint = checkpoints.find_checkpoint(workdir)
+    variables, metadata = checkpoints.load(checkpoint, weights)
+    origin = {"run": workdir.absolute().name, "step": checkpoint.name}
+    experiment = Experiment.from_config(config)
+    data = model_card.describe_data(metadata.spec, experiment.dataset.path, experiment.initial.sources)
+    console.print(f"exporting {checkpoint}, and comparing the result with it on drawn faces")
+    files = {}
+    for name, (content, parity) in export_network(variables, metadata, formats).items():
+        file = f"model.{name}"
+        card = model_card.describe(file, metadata, parity, training_data=data, scores=scores, origin=origin)
+        files |= {file: content, f"{file}.md": model_card.render(card), f"{file}.json": json.dumps(card, indent=2)}
+        console.print(f"{file}: {len(content) / 1e6:.1f} MB; {parity}")
+    write_files(output, files)
+    console.print(f"written: {', '.join(files)} in {output}")
+
+
+def convert(config: ConfigDict, workdir: pathlib.Path, path: pathlib.Path) -> None:
+    """Published PyTorch weights into a checkpoint of a new workdir.
+
+    The checkpoint's preprocessing is that of `config.input.channel_order`; its classes are those of the data set.
+    """
+    state_dict = read_state_dict(path)
+    fields = architecture(state_dict)
+    num_classes = fields.pop("num_classes")
+    config.model.update(fields)
+    spec = datasets.get_spec(config.dataset.name)
+    if spec.num_classes != num_classes:
+        raise UserError(
+            f"{path} has {num_classes} classes, config.dataset.name={spec.name} has {spec.num_classes}; "
+            f"use --config=configs/published.py:NAME with the data set it was trained on"
+        )
+    variables, experiment = from_torch(state_dict), Experiment.from_config(config)
+    claim_workdir(workdir, config)
+    checkpoints.save_variables(workdir / "checkpoints", variables, create_metadata(spec, experiment, workdir))
+    console.print(f"written: {workdir}, {spec.name}, {num_classes} classes, {config.model.backbone}")
+
+
+def convert_back(workdir: pathlib.Path, output: pathlib.Path, weights: str | None = None) -> None:
+    """The weights of a workdir's best checkpoint into a file with the published PyTorch names."""
+    variables, _ = checkpoints.load(workdir, weights)
+    write_state_dict(output, to_torch(variables))
+    console.print(f"written: {output}")

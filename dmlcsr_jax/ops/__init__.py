@@ -1,0 +1,1 @@
+"""Kernels: functions of arrays, fast on the CPU as well. No modules, no state."""

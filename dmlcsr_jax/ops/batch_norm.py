@@ -1,0 +1,73 @@
+"""Batch norm and activation of a training batch in one, with the gradient written out."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from dmlcsr_jax.ops.activations import Activation, activate, gradient_before
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def activated_batch_norm(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, activation: Activation, epsilon: float, axis_name: str | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """f((x - mean) / sqrt(var + epsilon) * scale + bias), and the batch's mean and biased variance.
+
+    Mean and variance are those over all axes but the last, and over the devices of `axis_name`. Only the first result
+    is differentiable. Its gradient is written out so that nothing but `x` is kept for it, and read in two passes. Mean
+    and variance take one pass each and everything is computed from x - mean: gradients of this network are so
+    ill-conditioned that the digits which E[x²] - E[x]² loses would show.
+
+    Args:
+      x: [..., C], of any floating dtype.
+      scale: [C], of at least float32; statistics are computed in its dtype.
+      bias: [C], likewise.
+      activation: f.
+      epsilon: added to the variance.
+      axis_name: mapped axis over which to synchronize, or None.
+
+    Returns:
+      [..., C] of the dtype of x; mean [C] and variance [C] of the dtype of `scale`.
+    """
+    return _forward(x, scale, bias, activation, epsilon, axis_name)[0]
+
+
+def count_values(x: jax.Array, axis_name: str | None) -> int:
+    """The number of values per channel of [..., C], over all devices of `axis_name`."""
+    devices = 1 if axis_name is None else jax.lax.psum(1, axis_name)
+    return x.size // x.shape[-1] * devices
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _forward(x, scale, bias, activation, epsilon, axis_name):
+    wide, axes = x.astype(scale.dtype), tuple(range(x.ndim - 1))
+    mean = _over_devices(wide.mean(axes), axis_name)
+    var = _over_devices(jnp.square(wide - mean).mean(axes), axis_name)
+    factor = scale * jax.lax.rsqrt(var + epsilon)
+    y = activate((wide - mean) * factor + bias, activation).astype(x.dtype)
+    return (y, mean, var), (x, scale, bias, mean, var)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _backward(activation, epsilon, axis_name, residuals, gradients):
+    x, scale, bias, mean, var = residuals
+    # Not x - mean: XLA would recognize the forward pass's, and keep that beside x until here.
+    negated, axes = mean - x.astype(scale.dtype), tuple(range(x.ndim - 1))
+    inverse = jax.lax.rsqrt(var + epsilon)
+    factor = scale * inverse
+    gradient = gradient_before(gradients[0].astype(scale.dtype), bias - negated * factor, activation)
+    sums = jnp.stack([gradient.sum(axes), -(gradient * negated).sum(axes) * inverse])
+    by_bias, by_scale = sums
+    if axis_name is not None:
+        sums = jax.lax.psum(sums, axis_name)
+    by_mean, by_deviation = sums / count_values(x, axis_name)
+    by_x = factor * (gradient - by_mean + negated * (by_deviation * inverse))
+    return by_x.astype(x.dtype), by_scale, by_bias
+
+
+activated_batch_norm.defvjp(_forward, _backward)
+
+
+def _over_devices(value, axis_name):
+    return value if axis_name is None else jax.lax.pmean(value, axis_name)

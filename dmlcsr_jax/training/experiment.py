@@ -1,0 +1,121 @@
+"""The border between the configuration and the code: every section becomes an object that checks its own fields."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dmlcsr_jax.datasets import DatasetSettings
+from dmlcsr_jax.evaluation.protocols import EvaluationSettings
+from dmlcsr_jax.fields import check_choice, check_range, in_section, read_section
+from dmlcsr_jax.losses import LossWeights
+from dmlcsr_jax.models import create_model
+from dmlcsr_jax.pipeline.label_noise import LabelNoise
+from dmlcsr_jax.pipeline.transforms import Augmentation
+from dmlcsr_jax.training.initial import InitialWeights
+from dmlcsr_jax.training.optimizer import OptimizerSettings
+from dmlcsr_jax.training.self_regulation import SelfRegulation
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """The section `config.training`.
+
+    Attributes:
+      batch_size: images per step, over all devices of all hosts.
+      epochs: passes over the training images.
+      log_every: steps between two lines of the log; 0 for only the last.
+      checkpoint_every: steps between two checkpoints, besides one after each evaluation; 0 for only these.
+
+    Raises:
+      FieldError: a field is out of range.
+    """
+
+    batch_size: int = 28
+    epochs: int = 200
+    log_every: int = 20
+    checkpoint_every: int = 500
+
+    def __post_init__(self):
+        check_range("batch_size", self.batch_size, at_least=1)
+        check_range("epochs", self.epochs, at_least=1)
+        check_range("log_every", self.log_every, at_least=0)
+        check_range("checkpoint_every", self.checkpoint_every, at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A whole configuration as objects; configs/default.py explains every field.
+
+    Attributes:
+      profile: training steps to trace.
+      seed: of weights, data order and augmentation.
+      dataset: which data, and where.
+      size: (height, width) of the network's input.
+      channel_order: "RGB" or "BGR".
+      num_workers: processes that decode and augment; 0 for threads.
+      augmentation: how training images are varied.
+      label_noise: how training labels are made worse on purpose.
+      model: the keyword arguments of `create_model`.
+      initial: what the weights start from.
+      loss: the weight of each term.
+      optimizer: SGD and its schedule.
+      regulation: cycles and teacher.
+      training: batch size, epochs, log and checkpoints.
+      evaluation: when and how to score.
+    """
+
+    profile: int
+    seed: int
+    dataset: DatasetSettings
+    size: tuple[int, int]
+    channel_order: str
+    num_workers: int
+    augmentation: Augmentation
+    label_noise: LabelNoise
+    model: Mapping[str, Any]
+    initial: InitialWeights
+    loss: LossWeights
+    optimizer: OptimizerSettings
+    regulation: SelfRegulation
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+
+    @classmethod
+    def from_config(cls, config: ConfigDict) -> "Experiment":
+        """Reads a configuration.
+
+        Raises:
+          UserError: a field is out of range; names it.
+        """
+        model = config.model.to_dict()
+        pretrained_backbone = model.pop("pretrained_backbone")
+        image = config.input
+        with in_section("config"):
+            check_range("seed", config.seed, at_least=0)
+            check_range("profile", config.profile, at_least=0)
+        with in_section("config.input"):
+            check_range("height", image.height, at_least=1)
+            check_range("width", image.width, at_least=1)
+            check_range("num_workers", image.num_workers, at_least=0)
+            check_choice("channel_order", image.channel_order, ("RGB", "BGR"))
+        with in_section("config.model"):
+            create_model(2, **model)  # its fields are checked, whatever the classes
+        return cls(
+            profile=config.profile,
+            seed=config.seed,
+            dataset=DatasetSettings.from_config(config.dataset),
+            size=(image.height, image.width),
+            channel_order=image.channel_order,
+            num_workers=image.num_workers,
+            augmentation=read_section(Augmentation, config, "input"),
+            label_noise=read_section(LabelNoise, config, "label_noise"),
+            model=model,
+            initial=InitialWeights(config.seed, pretrained_backbone, config.init_from),
+            loss=read_section(LossWeights, config, "loss"),
+            optimizer=read_section(OptimizerSettings, config, "optimizer"),
+            regulation=read_section(SelfRegulation, config, "self_regulation"),
+            training=read_section(TrainingSettings, config, "training"),
+            evaluation=read_section(EvaluationSettings, config, "evaluation"),
+        )
