@@ -89,15 +89,13 @@ def run(command: Command) -> None:
     environment.use_compilation_cache()
 
     from dmlcsr_jax import hosts, modes
-    from dmlcsr_jax.fields import in_section
     from dmlcsr_jax.inference.predict import Options
     from dmlcsr_jax.models import TestTimeAugmentation
 
     if command.distributed:
         hosts.initialize(command.distributed)
     config, workdir = command.config, command.workdir or pathlib.Path()
-    with in_section("--"):
-        augmentation = TestTimeAugmentation(flip=command.flip, scales=command.scales)
+    augmentation = TestTimeAugmentation(flip=command.flip, scales=command.scales)
     shared = {"weights": command.weights, "augmentation": augmentation}
     actions: dict[str, Callable[[], None]] = {
         "prepare": lambda: modes.prepare(config),
@@ -137,7 +135,7 @@ def parse(argv: Sequence[str]) -> Command:
     config = read_config(name, workdir)
     if config is not None:
         check_fields(arguments, config)
-    values = _define_flags(config or ConfigDict())
+    values = _define_flags(config or ConfigDict(), arguments)
     try:
         paths = values(arguments)[1:]
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -227,9 +225,11 @@ def _read_workdir_config(path: pathlib.Path) -> ConfigDict | None:
         raise UserError(f"{path} cannot be read as a configuration ({error}); name one with --config=FILE") from error
 
 
-def _define_flags(config: ConfigDict) -> flags.FlagValues:
+def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
     values = flags.FlagValues()
-    config_flags.DEFINE_config_dict("config", config, "The configuration: a recipe or FILE.py.", flag_values=values)
+    config_flags.DEFINE_config_dict(
+        "config", config, "The configuration: a recipe or FILE.py.", flag_values=values, sys_argv=arguments
+    )
 
     def define(kind: Callable[..., object], name: str, default: object, *details: object) -> None:
         kind(name, default, *details, flag_values=values)

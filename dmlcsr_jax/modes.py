@@ -51,7 +51,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, evaluating regularly; leaves curves and example images in the workdir."""
     experiment = Experiment.from_config(config)
     if hosts.is_first():
-        claim_workdir(workdir, config)
+        claim_workdir(workdir, config.to_dict())
     dataset = prepare_dataset(experiment)
     plan = plan_run(experiment, dataset, workdir)
     evaluator = create_evaluator(experiment, dataset, plan.metadata)
@@ -199,7 +199,7 @@ def convert(config: ConfigDict, workdir: pathlib.Path, path: pathlib.Path) -> No
             f"use --config=configs/published.py:NAME with the data set it was trained on"
         )
     variables, experiment = from_torch(state_dict), Experiment.from_config(config)
-    claim_workdir(workdir, config)
+    claim_workdir(workdir, config.to_dict())
     checkpoints.save_variables(workdir / "checkpoints", variables, create_metadata(spec, experiment, workdir))
     console.print(f"written: {workdir}, {spec.name}, {num_classes} classes, {config.model.backbone}")
 

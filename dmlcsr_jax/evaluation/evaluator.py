@@ -63,12 +63,13 @@ class Evaluator:
         return make_predict_step(
             self.model,
             preprocessing=self.preprocessing,
-            augmentation=self._views,
-            flip_table=self.spec.flip_table() if self._views.flip else None,
+            augmentation=self.views,
+            flip_table=self.spec.flip_table() if self.views.flip else None,
         )
 
     @property
-    def _views(self) -> TestTimeAugmentation:
+    def views(self) -> TestTimeAugmentation:
+        """The views that are averaged, those of the protocol included."""
         flip = self.augmentation.flip or PROTOCOLS[self.protocol].flip
         return dataclasses.replace(self.augmentation, flip=flip)
 

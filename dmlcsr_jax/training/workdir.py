@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict
 
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import write_text
@@ -25,14 +24,14 @@ _FREE_FIELDS = (
 )
 
 
-def claim_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
-    """Makes the workdir and writes `config.json`; a workdir of another run is refused.
+def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+    """Makes the workdir and writes the fields of `config` to `config.json`.
 
     Raises:
       UserError: it cannot be written, or it holds a run whose configuration differs.
     """
     path = workdir / "config.json"
-    text = config.to_json(indent=2)
+    text = json.dumps(config, indent=2)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         there = read_config(path) if path.exists() else None
