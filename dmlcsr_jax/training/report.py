@@ -38,6 +38,7 @@ class Reporter:
         plan: Plan,
         log: RunLog,
         progress: Progress,
+        *,
         start: int,
         window: Window,
     ):
