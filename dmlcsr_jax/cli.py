@@ -140,24 +140,25 @@ def parse(argv: Sequence[str]) -> Command:
         paths = values(arguments)[1:]
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(str(error)) from error
-    if values["help"].value:
+    given = values.flag_values_dict()
+    if given["help"]:
         raise Help(f"{__doc__}\n{_describe_flags(values)}")
     command = Command(
-        mode=values["mode"].value,
-        config=values["config"].value,
-        workdir=pathlib.Path(values["workdir"].value) if values["workdir"].value else None,
+        mode=given["mode"],
+        config=given["config"],
+        workdir=pathlib.Path(given["workdir"]) if given["workdir"] else None,
         paths=tuple(paths),
-        output=pathlib.Path(values["output"].value) if values["output"].value else None,
-        write=tuple(values["write"].value),
-        faces=values["faces"].value,
-        remap=values["remap"].value,
-        smooth=values["smooth"].value,
-        flip=values["flip"].value,
-        scales=_read_scales(values["scales"].value),
-        port=values["port"].value,
-        weights=values["weights"].value,
-        distributed=values["distributed"].value,
-        formats=tuple(values["formats"].value),
+        output=pathlib.Path(given["output"]) if given["output"] else None,
+        write=tuple(given["write"]),
+        faces=given["faces"],
+        remap=given["remap"],
+        smooth=given["smooth"],
+        flip=given["flip"],
+        scales=_read_scales(given["scales"]),
+        port=given["port"],
+        weights=given["weights"],
+        distributed=given["distributed"],
+        formats=tuple(given["formats"]),
     )
     _check_command(command)
     return command

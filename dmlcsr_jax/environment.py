@@ -36,6 +36,6 @@ def use_compilation_cache() -> None:
     """Caches compiled programs in ~/.cache/dmlcsr_jax, unless $JAX_COMPILATION_CACHE_DIR names another folder."""
     import jax
 
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "dmlcsr_jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # dozens of small programs take seconds too

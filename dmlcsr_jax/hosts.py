@@ -45,7 +45,7 @@ def is_first() -> bool:
 
 def first_then_others(function: Callable[[], Result]) -> Result:
     """Calls a function in the first process and then in the others, which find what it left on disk."""
-    result = function() if is_first() else None
+    results = [function()] if is_first() else []
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"{function.__module__}.{function.__qualname__}")
-    return result if is_first() else function()
+        multihost_utils.sync_global_devices("first_then_others")
+    return results[0] if results else function()

@@ -85,9 +85,9 @@ def scores(confusion: np.ndarray, spec: FaceSpec) -> dict[str, Any]:
 
 
 def _merged_f1(confusion: np.ndarray, members: set[int]) -> float | None:
-    members = sorted(members)
-    both = confusion[np.ix_(members, members)].sum()
-    return _number(_ratio(2 * both, confusion[members].sum() + confusion[:, members].sum()))
+    chosen = sorted(members)
+    both = confusion[np.ix_(chosen, chosen)].sum()
+    return _number(_ratio(2 * both, confusion[chosen].sum() + confusion[:, chosen].sum()))
 
 
 def _members(names: Iterable[str], spec: FaceSpec) -> set[int]:
