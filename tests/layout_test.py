@@ -30,7 +30,9 @@ ALLOWED = {
     | {"hosts", "devices", "datasets", "pipeline", "ops", "models", "losses", "checkpoints", "drawing", "evaluation"},
     "inference": _BASE | {"datasets", "pipeline", "ops", "models", "checkpoints", "drawing"},
     "modes": _BASE | {"hosts", "datasets", "models", "checkpoints", "evaluation", "training", "inference"},
-    "cli": {"errors", "fields", "environment", "hosts", "models", "training", "inference", "modes"},
+    "recipes": {"errors", "training"},
+    "command": {"errors", "recipes"},
+    "cli": {"errors", "environment", "hosts", "models", "inference", "modes", "command"},
     "configs": {"losses"},
     "__init__": {"datasets", "inference", "models"},
 }
@@ -62,7 +64,7 @@ def test_only_the_border_reads_a_configuration():
         for path in PACKAGE.rglob("*.py")
         if path.parent.name != "configs" and any("ml_collections" in module for module in imported_modules(path))
     }
-    assert readers == {"cli.py", "modes.py", "training/experiment.py"}
+    assert readers == {"command.py", "recipes.py", "modes.py", "training/experiment.py"}
 
 
 def test_only_steps_call_pmap():

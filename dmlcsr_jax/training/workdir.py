@@ -34,7 +34,7 @@ def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     text = json.dumps(config, indent=2)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        there = read_config(path) if path.exists() else None
+        there = read_config_file(path) if path.exists() else None
         if there and (workdir / "checkpoints").is_dir():
             _refuse_other_run(path, there, json.loads(text))
         write_text(path, text)
@@ -44,7 +44,7 @@ def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
         raise UserError(f"{path} is not JSON ({error}); use a new --workdir") from error
 
 
-def read_config(path: pathlib.Path) -> dict[str, Any]:
+def read_config_file(path: pathlib.Path) -> dict[str, Any]:
     """The fields of a `config.json`; those that version 0.1.0 named otherwise have their present names."""
     fields = json.loads(path.read_text())
     if "rematerialise" in fields.get("model", {}):

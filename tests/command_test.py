@@ -6,14 +6,14 @@ import pathlib
 import pytest
 
 from configs import default
-from dmlcsr_jax import cli
+from dmlcsr_jax import command
 from dmlcsr_jax.errors import UserError
 
 RECIPE = "--config=quickstart"
 
 
 def parse(*arguments):
-    return cli.parse(["dmlcsr", *map(str, arguments)])
+    return command.parse(["dmlcsr", *map(str, arguments)])
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_mistakes_are_named(arguments, words):
 
 
 def test_flags_and_fields_are_read():
-    command = parse(
+    read = parse(
         f"{RECIPE}:debug",
         "--workdir",
         "runs/x",
@@ -52,13 +52,13 @@ def test_flags_and_fields_are_read():
         "photo.jpg",
         "folder/",
     )
-    assert (command.mode, command.workdir, command.paths) == (
+    assert (read.mode, read.workdir, read.paths) == (
         "predict",
         pathlib.Path("runs/x"),
         ("photo.jpg", "folder/"),
     )
-    assert (command.flip, command.scales, command.write) == (True, (0.75, 1.0), ("json",))
-    assert command.config.training.epochs == 7 and command.config.model.width == 8
+    assert (read.flip, read.scales, read.write) == (True, (0.75, 1.0), ("json",))
+    assert read.config.training.epochs == 7 and read.config.model.width == 8
 
 
 def test_two_command_lines_do_not_share_state():
@@ -100,8 +100,8 @@ def test_images_and_the_demo_need_no_configuration(tmp_path):
 
 
 def test_help_names_every_flag():
-    with pytest.raises(cli.Help) as shown:
+    with pytest.raises(command.Help) as shown:
         parse("--help")
     text = str(shown.value)
-    fields = set(cli.Command.__dataclass_fields__) - {"config", "paths"}
-    assert all(f"--{name}" in text for name in fields) and all(f"  {mode} " in text for mode in cli.MODES)
+    fields = set(command.Command.__dataclass_fields__) - {"config", "paths"}
+    assert all(f"--{name}" in text for name in fields) and all(f"  {mode} " in text for mode in command.MODES)
