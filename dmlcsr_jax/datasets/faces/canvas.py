@@ -5,7 +5,7 @@ import functools
 import cv2
 import numpy as np
 
-from dmlcsr_jax.datasets.specs import CELEBAMASK_HQ as SPEC
+from dmlcsr_jax.datasets.celebamask_hq import SPEC
 
 _SHIFT = 4  # fractional bits of the coordinates given to OpenCV
 _BASIS = 0.5 * np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]], np.float32)
