@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_builder
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
+from tensorflow_datasets.core.splits import SplitDict
 
 from dmlcsr_jax.console import quiet
 from dmlcsr_jax.datasets.images import encode_label
@@ -23,6 +24,7 @@ from dmlcsr_jax.datasets.preparing import Part, make_parts, write_parts
 from dmlcsr_jax.datasets.raw import SPLITS, RawDataset
 from dmlcsr_jax.datasets.summary import Summary, Tally, count_pixels
 from dmlcsr_jax.errors import UserError
+
 
 class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
     """Prepares a `RawDataset`.
@@ -38,8 +40,8 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
     code_path = None  # otherwise TFDS looks for checksums with a package that it does not require
 
     def __init__(self, raw: RawDataset[Any], *, data_dir: str | os.PathLike[str] = "", skip_bad_files: bool = False):
-        self.name = raw.spec.name
-        self._raw, self._skip_bad_files = raw, skip_bad_files
+        self.name = raw.spec.name  # pyright: ignore[reportAttributeAccessIssue]  # TFDS takes it from the class
+        self._raw, self._features, self._skip_bad_files = raw, _features(raw), skip_bad_files
         root = os.fspath(data_dir) or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
         with quiet():
             super().__init__(data_dir=os.path.expanduser(root), config=tfds.core.BuilderConfig(name=raw.key))
@@ -63,7 +65,7 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         except OSError as error:
             reason = error.strerror or error
             raise UserError(
-                f"config.dataset.data_dir: cannot write {directory} ({reason}); name a writable folder with enough space"
+                f"config.dataset.data_dir: cannot write {directory} ({reason}); name a folder with room to write"
             ) from error
         self._require_files(directory)
         sizes = {name: split.num_examples for name, split in self.info.splits.items()}
@@ -105,7 +107,7 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         folder = self._parts_folder()
         folder.mkdir(exist_ok=True)
         parts = {split: make_parts(split, self._raw.items(split), folder) for split in SPLITS}
-        serializer = ExampleSerializer(self.info.features.get_serialized_info())
+        serializer = ExampleSerializer(self._features.get_serialized_info())  # pyright: ignore[reportArgumentType]
         try:
             all_parts = [part for some in parts.values() for part in some]
             write_parts(f"preparing {self.name}", all_parts, functools.partial(self._serialize, serializer))
@@ -116,7 +118,7 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         tallies = {split: _total(part.tally() for part in some) for split, some in parts.items() if some}
         self._require_examples(tallies)
         infos = [self._move_into_place(split, parts[split]) for split in tallies]
-        self.info.set_splits(tfds.core.splits.SplitDict(infos))
+        self.info.set_splits(SplitDict(infos))
         summary = Summary(tallies, official=self._raw.official_sizes, notes=tuple(self._raw.notes))
         summary.write(pathlib.Path(self.data_path))
 
@@ -134,7 +136,7 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
                 return None, Tally(skipped=[str(error)])
             raise
         stored = {"image": example.image, "label": encode_label(example.labels), "name": example.name}
-        encoded = self.info.features.encode_example({**stored, **example.features})
+        encoded = self._features.encode_example({**stored, **example.features})
         remarks = [example.remark] if example.remark else []
         tally = Tally(1, pixels=count_pixels(example.labels, self._raw.spec), remarks=remarks)
         return serializer.serialize_example(encoded), tally
@@ -151,25 +153,25 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
     def _info(self) -> tfds.core.DatasetInfo:
         """Called by TFDS."""
         spec = self._raw.spec
-        features = {
-            "image": tfds.features.Image(),
-            "label": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
-            "name": tfds.features.Text(),
-        }
-        further = {
-            name: tfds.features.Tensor(shape=shape, dtype=dtype) for name, (shape, dtype) in self._raw.features.items()
-        }
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=f"Faces and their parts: {', '.join(spec.class_names)}. {spec.terms}",
-            features=tfds.features.FeaturesDict({**features, **further}),
-        )
+        description = f"Faces and their parts: {', '.join(spec.class_names)}. {spec.terms}"
+        return tfds.core.DatasetInfo(builder=self, description=description, features=self._features)
 
     def _log_download_bytes(self) -> None:
         """Does nothing; TFDS would print what it is about to download."""
 
     def _log_download_done(self) -> None:
         """Does nothing, likewise."""
+
+
+def _features(raw: RawDataset[Any]) -> tfds.features.FeaturesDict:
+    features = {
+        "image": tfds.features.Image(),
+        "label": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+        "name": tfds.features.Text(),
+    }
+    for name, (shape, dtype) in raw.features.items():
+        features[name] = tfds.features.Tensor(shape=shape, dtype=dtype)
+    return tfds.features.FeaturesDict(features)
 
 
 def _total(tallies: Iterable[Tally]) -> Tally:

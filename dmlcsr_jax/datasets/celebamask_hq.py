@@ -10,13 +10,14 @@ numbers at which the split changes. Images are resized to the size of their labe
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from dmlcsr_jax.datasets import images, raw_files
 from dmlcsr_jax.datasets.raw import SPLITS, Example, RawDataset
+from dmlcsr_jax.datasets.raw_files import size_text
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.fields import FieldError
@@ -70,7 +71,7 @@ class CelebAMaskHQ(RawDataset[int]):
     """
 
     spec = SPEC
-    official_sizes = {"train": 24_183, "val": 2_993, "test": 2_824}  # CelebA's splits within CelebA-HQ
+    official_sizes: Mapping[str, int] = {"train": 24_183, "val": 2_993, "test": 2_824}
 
     def __init__(self, root: str | os.PathLike[str], *, merge_order: str = ",".join(_PARTS), labels: str = ""):
         self._root = pathlib.Path(root).expanduser()
@@ -135,8 +136,8 @@ def merge_parts(stem: pathlib.Path, order: Sequence[str]) -> np.ndarray:
         if labels is None:
             labels = np.zeros(mask.shape, np.uint8)
         elif mask.shape != labels.shape:
-            sizes = [f"{shape[1]}x{shape[0]}" for shape in (mask.shape, labels.shape)]
-            raise UserError(f"{path} is {sizes[0]} but other parts of this face are {sizes[1]}; replace it")
+            sizes = f"{size_text(mask)} but other parts of this face are {size_text(labels)}"
+            raise UserError(f"{path} is {sizes}; replace it")
         cv2.copyTo(np.full_like(labels, SPEC.class_id(part)), mask, labels)  # copies where the mask is not 0
     if labels is None:
         raise UserError(f"{stem}_*.png: this face has no parts; add them, at least {stem.name}_skin.png")

@@ -88,7 +88,7 @@ def _flip_pairs(path: pathlib.Path, names: tuple[str, ...]) -> tuple[tuple[str, 
             raise UserError(f"{path}: line {number} is {line!r}; write two different class names")
         for name in pair:
             if name not in names:
-                raise UserError(f"{path}: line {number} names {name!r}, which is not in label_names.txt; use one of those")
+                raise UserError(f"{path}: line {number} names {name!r}, not in label_names.txt; use one of those")
             if name in used:
                 raise UserError(f"{path}: line {number} names {name!r} again; a class can be in one pair only")
         used.update(pair)

@@ -20,6 +20,7 @@ import numpy as np
 
 from dmlcsr_jax.datasets import images, lapa, raw_files
 from dmlcsr_jax.datasets.raw import Example, RawDataset
+from dmlcsr_jax.datasets.raw_files import size_text
 from dmlcsr_jax.errors import UserError
 
 SPEC = dataclasses.replace(lapa.SPEC, name="helen", headline="overall", terms="Helen: research purposes only.")
@@ -81,8 +82,8 @@ def most_likely_labels(stem: pathlib.Path) -> np.ndarray:
         path = stem.with_name(f"{stem.name}{number:02d}.png")
         maps.append(images.decode_gray(raw_files.read_bytes(path), path))
         if maps[-1].shape != maps[0].shape:
-            sizes = [f"{one.shape[1]}x{one.shape[0]}" for one in (maps[-1], maps[0])]
-            raise UserError(f"{path} is {sizes[0]} but the maps before it are {sizes[1]}; replace it")
+            sizes = f"{size_text(maps[-1])} but the maps before it are {size_text(maps[0])}"
+            raise UserError(f"{path} is {sizes}; replace it")
     return np.argmax(maps, axis=0).astype(np.uint8)
 
 

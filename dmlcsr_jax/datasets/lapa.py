@@ -2,18 +2,20 @@
 
     {train,val,test}/images/*.jpg        sizes vary
     {train,val,test}/labels/*.png        class numbers
-    {train,val,test}/landmarks/*.txt     the count 106, then one point per line: x y, in pixels of the image
+    {train,val,test}/landmarks/*.txt     the count 106, then one point per line
+
+Landmarks are x y, in pixels of the image.
 """
 
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dmlcsr_jax.datasets import raw_files
-from dmlcsr_jax.datasets.raw import Example, RawDataset
+from dmlcsr_jax.datasets.raw import Example, FeatureType, RawDataset
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 
@@ -60,8 +62,8 @@ class LaPa(RawDataset[raw_files.Pair]):
     """
 
     spec = SPEC
-    features = {"landmarks": ((NUM_LANDMARKS, 2), np.float32)}
-    official_sizes = {"train": 18_176, "val": 2_000, "test": 2_000}
+    features: Mapping[str, FeatureType] = {"landmarks": ((NUM_LANDMARKS, 2), np.float32)}
+    official_sizes: Mapping[str, int] = {"train": 18_176, "val": 2_000, "test": 2_000}
 
     def __init__(self, root: str | os.PathLike[str]):
         self._root = pathlib.Path(root).expanduser()

@@ -35,7 +35,7 @@ class Source:
         self._directory, self._split = os.fspath(directory), split
         with quiet():
             builder = tfds.builder_from_directory(self._directory)
-            self._records = builder.as_data_source(split, decoders=_UNDECODED)
+            self._records = builder.as_data_source(split, decoders=_UNDECODED)  # pyright: ignore[reportCallIssue]
 
     def __len__(self) -> int:
         return len(self._records)

@@ -135,16 +135,19 @@ def make_example(
     image = images.decode_image(data, image_path)
     _check_values(labels, label_path, spec)
     if labels.shape != image.shape[:2]:
-        sizes = [f"{shape[1]}x{shape[0]}" for shape in (labels.shape, image.shape)]
         if not resize or not _same_aspect(labels.shape, image.shape):
+            sizes = f"{size_text(labels)} but {image_path.name} is {size_text(image)}"
             wanted = "aspect ratio" if resize else "size"
-            raise UserError(
-                f"{label_path} is {sizes[0]} but {image_path.name} is {sizes[1]}; they must have the same {wanted}"
-            )
+            raise UserError(f"{label_path} is {sizes}; they must have the same {wanted}")
         data = _resized_jpeg(image, labels.shape)
     elif image_path.suffix.lower() not in _STORED_UNCHANGED:
         data = images.encode_image(image)
     return Example(image=data, labels=labels, name=name)
+
+
+def size_text(image: np.ndarray) -> str:
+    """The size of [H, W, ...] for messages: "WIDTHxHEIGHT"."""
+    return f"{image.shape[1]}x{image.shape[0]}"
 
 
 def _check_values(labels: np.ndarray, path: pathlib.Path, spec: FaceSpec) -> None:
