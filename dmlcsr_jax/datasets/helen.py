@@ -53,7 +53,8 @@ class Helen(RawDataset[tuple[str, str]]):
             self.official_sizes = {"train": 2_000, "val": 230, "test": 100}
             self.notes = ("labels: SmithCVPR2013, the largest of the soft maps",)
         listed = (f"{split}/{name}" for split, names in self._names.items() for name in names)
-        self.key = raw_files.variant_key(self._root, (f"relabeled {self._relabeled}", *listed))
+        # The spelling is part of the key, so changing it would orphan data that is already prepared.
+        self.key = raw_files.variant_key(self._root, (f"relabelled {self._relabeled}", *listed))
 
     def items(self, split: str) -> Sequence[tuple[str, str]]:
         """The split and the name of each of its images."""

@@ -69,7 +69,7 @@ def _draw_leaves(canvas: Canvas, ground: Color, rng: np.random.Generator) -> Non
 
 
 def _draw_boxes(canvas: Canvas, colors: Sequence[Color], rng: np.random.Generator) -> None:
-    """Pictures, windows and shelves."""
+    """Posters, windows and shelves."""
     for _ in range(int(rng.integers(4, 9))):
         left, top = rng.uniform(-0.1, 0.9, 2) * canvas.size
         right, low = np.array([left, top]) + rng.uniform(0.08, 0.5, 2) * canvas.size
