@@ -246,8 +246,8 @@ def test_subclass_declares_a_further_term():
     rng = np.random.default_rng(0)
     predictions, labels = random_predictions(rng, dtype=np.float64), random_labels(rng)
     with jax.enable_x64(True):
-        total, values = quick_jit(lambda: multi_task_loss(predictions, labels, weights=Weights()))()
-        rest, rest_values = quick_jit(lambda: multi_task_loss(predictions, labels))()
+        total, values = jax.device_get(quick_jit(lambda: multi_task_loss(predictions, labels, weights=Weights()))())
+        rest, rest_values = jax.device_get(quick_jit(lambda: multi_task_loss(predictions, labels))())
     assert set(values) == {*rest_values, "confidence"}
     np.testing.assert_allclose(total, rest + 0.5 * values["confidence"], rtol=1e-12)
 
