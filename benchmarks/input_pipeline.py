@@ -4,7 +4,7 @@
 
 The loop does in one process what the published data set's class does: it reads picture, label map and a stored edge map
 from files and warps all three (the normalization that it does next is left out, since ours happens on the device).
-Ours is `train_batches` from prepared data, in threads of one process (`config.input.num_workers` = 0) on one and on two
+Ours is `TrainInput` from prepared data, in threads of one process (`config.input.num_workers` = 0) on one and on two
 cores, and in one and two worker processes; edges are made on the device. They run by turns; the tables have medians.
 Pictures are drawn faces with noise, so that their JPEG files are as large as those of photographs.
 
@@ -37,7 +37,7 @@ from dmlcsr_jax.datasets.folder import Folder
 from dmlcsr_jax.datasets.images import decode_image, decode_label
 from dmlcsr_jax.pipeline import geometry
 from dmlcsr_jax.pipeline.edges import edge_labels
-from dmlcsr_jax.pipeline.input_pipeline import train_batches
+from dmlcsr_jax.pipeline.input_pipeline import TrainInput
 
 SIZE = 473
 BATCH = 8
@@ -144,7 +144,7 @@ def two_plain_loops(pool, root: pathlib.Path, pictures: int) -> tuple[float, flo
 
 
 def time_batches(source, count: int, workers: int, cores: int = 2) -> tuple[float, float]:
-    """Wall seconds and processor seconds an example of `train_batches`, its buffers full before and after."""
+    """Wall seconds and processor seconds an example of `TrainInput.batches`, its buffers full before and after."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(allowed)[:cores])
     try:
@@ -154,7 +154,8 @@ def time_batches(source, count: int, workers: int, cores: int = 2) -> tuple[floa
 
 
 def _time_batches(source, count: int, workers: int) -> tuple[float, float]:
-    batches = train_batches(source, SPEC, size=(SIZE, SIZE), batch_size=BATCH, num_workers=workers)
+    train_input = TrainInput(source=source, spec=SPEC, size=(SIZE, SIZE), batch_size=BATCH, num_workers=workers)
+    batches = train_input.batches()
     for _ in range(8):
         next(batches)
     start, cpu = time.perf_counter(), processor_seconds()

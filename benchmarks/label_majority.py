@@ -18,11 +18,13 @@ from dmlcsr_jax.pipeline.label_noise import LabelNoise, corrupt
 
 SPEC = get_spec("synthetic")
 NOISES = {
-    "boundary 0.04, swap 0.4, drop 0.8 (configs/label_noise.py)": LabelNoise(1, boundary=0.04, swap=0.4, drop=0.8),
-    "boundary 0.03, swap 0.2, drop 0.8": LabelNoise(1, boundary=0.03, swap=0.2, drop=0.8),
-    "boundary 0.04": LabelNoise(1, boundary=0.04, swap=0, drop=0),
-    "swap 0.4": LabelNoise(1, boundary=0, swap=0.4, drop=0),
-    "drop 0.8": LabelNoise(1, boundary=0, swap=0, drop=0.8),
+    "boundary 0.04, swap 0.4, drop 0.8 (configs/label_noise.py)": LabelNoise(
+        share=1, boundary=0.04, swap=0.4, drop=0.8
+    ),
+    "boundary 0.03, swap 0.2, drop 0.8": LabelNoise(share=1, boundary=0.03, swap=0.2, drop=0.8),
+    "boundary 0.04": LabelNoise(share=1, boundary=0.04, swap=0, drop=0),
+    "swap 0.4": LabelNoise(share=1, boundary=0, swap=0.4, drop=0),
+    "drop 0.8": LabelNoise(share=1, boundary=0, swap=0, drop=0.8),
 }
 
 
@@ -31,7 +33,7 @@ def mean_f1_of_one_and_most(labels: list[np.ndarray], noise: LabelNoise, version
     rng = np.random.default_rng(0)
     one, most = (np.zeros((SPEC.num_classes,) * 2, np.int64) for _ in range(2))
     for label in labels:
-        noisy = np.stack([corrupt(label, SPEC, noise, rng) for _ in range(versions)])
+        noisy = np.stack([corrupt(label, spec=SPEC, noise=noise, rng=rng) for _ in range(versions)])
         votes = np.stack([(noisy == number).sum(0) for number in range(SPEC.num_classes)])
         one += confusion_matrix(label, noisy[0], SPEC.num_classes)
         most += confusion_matrix(label, votes.argmax(0), SPEC.num_classes)

@@ -1,6 +1,6 @@
 """The multi-task loss: pure functions of logits and labels."""
 
 from dmlcsr_jax.losses.lovasz import lovasz_softmax
-from dmlcsr_jax.losses.objective import LossWeights, multi_task_loss
+from dmlcsr_jax.losses.objective import LossWeights, multi_task_loss, term
 
-__all__ = ["LossWeights", "lovasz_softmax", "multi_task_loss"]
+__all__ = ["LossWeights", "lovasz_softmax", "multi_task_loss", "term"]

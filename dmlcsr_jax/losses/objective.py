@@ -1,78 +1,87 @@
-"""The multi-task loss: which terms there are, and what each weighs."""
+"""The multi-task loss: the table of its terms, and their weighted sum.
+
+To add a term, write its function (`terms.py` has the others) and declare it in `LossWeights`.
+"""
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from dmlcsr_jax.datasets.spec import IGNORE_ID
 from dmlcsr_jax.fields import check_range
 from dmlcsr_jax.losses import terms
 from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.edges import edge_labels
-from dmlcsr_jax.types import Predictions
+from dmlcsr_jax.types import IGNORE_ID, Array, Predictions
 
-
-@dataclasses.dataclass(frozen=True)
-class LossWeights:
-    """The factor of each term in the total; the defaults are what the published code amounts to.
-
-    Attributes:
-      lovasz: Lovász-softmax of the parts.
-      cross_entropy: cross-entropy of the parts; with a teacher `distill_parsing` stands in for it.
-      binary_edge: balanced cross-entropy of the binary edges; with a teacher `distill_binary_edge` stands in for it.
-      category_edge: that of the category edges; with a teacher `distill_category_edge` stands in for it.
-      binary_edge_attention: cross-entropy of the parts on binary edges.
-      category_edge_attention: cross-entropy of the parts on category edges.
-      distill_parsing: divergence of the parts from the teacher's.
-      distill_binary_edge: divergence of the binary edges from the teacher's.
-      distill_category_edge: divergence of the category edges from the teacher's.
-    """
-
-    lovasz: float = 2.0
-    cross_entropy: float = 2.0
-    binary_edge: float = 1.0
-    category_edge: float = 0.2
-    binary_edge_attention: float = 4.0
-    category_edge_attention: float = 1.0
-    distill_parsing: float = 2.0
-    distill_binary_edge: float = 1.0
-    distill_category_edge: float = 0.2
-
-    def __post_init__(self):
-        for name, weight in dataclasses.asdict(self).items():
-            check_range(name, weight, at_least=0)
+TermFunction: TypeAlias = Callable[[terms.Pixels], jax.Array]
 
 
 class Term(NamedTuple):
-    """An entry of the table: the term's function, the head it needs, and the term that it replaces in the total."""
+    """An entry of the table of terms.
 
-    function: Callable[[terms.Pixels], jax.Array]
-    head: str
-    stands_in_for: str | None = None
+    Attributes:
+      function: computes the unweighted term.
+      head: the head that the term needs, of the model and, if it replaces another term, of the teacher.
+      replaces: the function of the term that this one replaces in the total when there is a teacher; None for a term
+        that needs no teacher.
+    """
+
+    function: TermFunction
+    head: terms.Head
+    replaces: TermFunction | None
 
 
-TERMS = {
-    "lovasz": Term(terms.lovasz, "parsing"),
-    "cross_entropy": Term(terms.cross_entropy, "parsing"),
-    "binary_edge": Term(terms.binary_edge, "binary_edge"),
-    "category_edge": Term(terms.category_edge, "category_edge"),
-    "binary_edge_attention": Term(terms.binary_edge_attention, "parsing"),
-    "category_edge_attention": Term(terms.category_edge_attention, "parsing"),
-    "distill_parsing": Term(terms.distill_parsing, "parsing", "cross_entropy"),
-    "distill_binary_edge": Term(terms.distill_binary_edge, "binary_edge", "binary_edge"),
-    "distill_category_edge": Term(terms.distill_category_edge, "category_edge", "category_edge"),
-}
+def term(default: float, function: TermFunction, *, head: terms.Head, replaces: TermFunction | None = None) -> float:
+    """Declares a term as a field of `LossWeights`; `default` is its weight, see `Term` for the others."""
+    return dataclasses.field(default=default, metadata={"term": Term(function, head, replaces)})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """The terms of the loss, and the weight of each in the total.
+
+    The defaults are what the published code amounts to. The function of the same name in `losses/terms.py` describes
+    each term.
+
+    Raises:
+      FieldError: a weight is negative or not finite. JAX arrays, which may be traced, are not checked.
+    """
+
+    lovasz: float = term(2.0, terms.lovasz, head="parsing")
+    cross_entropy: float = term(2.0, terms.cross_entropy, head="parsing")
+    binary_edge: float = term(1.0, terms.binary_edge, head="binary_edge")
+    category_edge: float = term(0.2, terms.category_edge, head="category_edge")
+    binary_edge_attention: float = term(4.0, terms.binary_edge_attention, head="parsing")
+    category_edge_attention: float = term(1.0, terms.category_edge_attention, head="parsing")
+    distill_parsing: float = term(2.0, terms.distill_parsing, head="parsing", replaces=terms.cross_entropy)
+    distill_binary_edge: float = term(1.0, terms.distill_binary_edge, head="binary_edge", replaces=terms.binary_edge)
+    distill_category_edge: float = term(
+        0.2, terms.distill_category_edge, head="category_edge", replaces=terms.category_edge
+    )
+
+    def __post_init__(self):
+        for name, weight in vars(self).items():
+            if not isinstance(weight, jax.Array):
+                check_range(name, weight, at_least=0)
+
+
+def term_table(weights: LossWeights | type[LossWeights]) -> dict[str, Term]:
+    """Name -> entry of every term, in the order of the fields."""
+    return {field.name: field.metadata["term"] for field in dataclasses.fields(weights)}
+
+
+TERMS = term_table(LossWeights)
 
 
 def multi_task_loss(
     predictions: Predictions,
-    labels: jax.Array,
+    labels: Array,
     *,
     teacher: Predictions | None = None,
-    cycle: jax.Array | int = 0,
+    cycle: Array | int = 0,
     weights: LossWeights = LossWeights(),
     axis_name: str | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -81,42 +90,45 @@ def multi_task_loss(
     Args:
       predictions: logits [B, h, w, ...] of any float dtype and any size, resized bilinearly with aligned corners. An
         edge head may be None.
-      labels: [B, H, W] integer class numbers, 255 to ignore.
-      teacher: logits of the frozen teacher, as `predictions`; no gradient flows into them.
-      cycle: number of the self-regulation cycle, 1 and up; matters with a teacher only.
-      weights: the factor of each term.
-      axis_name: the pmap axis over which counts are shared, so that the mean over devices of what this returns (and
-        of its gradients) is that of the whole batch. `lovasz` ranks each device's own pixels.
+      labels: [B, H, W] integer class numbers; 255 is ignored.
+      teacher: logits of the frozen teacher, like `predictions`; no gradient flows into them.
+      cycle: number of the self-regulation cycle, from 1; used with a teacher only.
+      weights: the weight of each term. A subclass may declare more terms.
+      axis_name: the pmap axis over which counts are averaged, so that the mean over devices of the results and of
+        their gradients is that of the whole batch. This holds for every term except `lovasz`; see there.
 
     Returns:
       total: scalar, float64 if the logits are, else float32.
-      terms: name -> unweighted scalar, for every entry of `TERMS` whose head exists; distillation with a teacher only.
-        What a distillation term stands in for is told here still, but is no part of the total.
+      terms: name -> unweighted scalar of every term whose heads exist; distillation terms with a teacher only. Terms
+        that distillation replaces are returned too, but are not part of the total.
     """
-    pixels = _pixels(predictions, labels, teacher, cycle, axis_name)
-    active = {name: term for name, term in TERMS.items() if _is_active(term, predictions, teacher)}
-    values = {name: term.function(pixels) for name, term in active.items()}
-    replaced = {term.stands_in_for for term in active.values()}
-    total = sum(getattr(weights, name) * value for name, value in values.items() if name not in replaced)
+    pixels = _pixels(predictions, labels, teacher=teacher, cycle=cycle, axis_name=axis_name)
+    table = term_table(weights)
+    active = {name: entry for name, entry in table.items() if _is_active(entry, predictions, teacher)}
+    values = {name: entry.function(pixels) for name, entry in active.items()}
+    replaced = {entry.replaces for entry in active.values()}
+    counted = [name for name, entry in active.items() if entry.function not in replaced]
+    total = jnp.asarray(sum(getattr(weights, name) * values[name] for name in counted))
     return total, values
 
 
-def _is_active(term: Term, predictions: Predictions, teacher: Predictions | None) -> bool:
-    if getattr(predictions, term.head) is None:
+def _is_active(entry: Term, predictions: Predictions, teacher: Predictions | None) -> bool:
+    if getattr(predictions, entry.head) is None:
         return False
-    return term.stands_in_for is None or (teacher is not None and getattr(teacher, term.head) is not None)
+    return entry.replaces is None or (teacher is not None and getattr(teacher, entry.head) is not None)
 
 
 def _pixels(
     predictions: Predictions,
-    labels: jax.Array,
+    labels: Array,
+    *,
     teacher: Predictions | None,
-    cycle: jax.Array | int,
+    cycle: Array | int,
     axis_name: str | None,
 ) -> terms.Pixels:
-    size = labels.shape[1:]
+    size = labels.shape[1], labels.shape[2]
 
-    def upsample(logits):
+    def upsample(logits: jax.Array) -> jax.Array:
         return resize_bilinear(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), size)
 
     binary_edges, category_edges = edge_labels(labels)

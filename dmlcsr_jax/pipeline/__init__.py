@@ -1,1 +1,1 @@
-"""From pictures and label maps on disk to batches on the device, and back to the size they came in."""
+"""Host-side input: images and label maps on disk to batches, and predictions back to the size of their image."""

@@ -1,24 +1,24 @@
-"""Edge labels from a label map, on the device."""
+"""Edge labels from label maps, computed on the device."""
 
 import jax
 import jax.numpy as jnp
 
-from dmlcsr_jax.datasets.spec import IGNORE_ID
+from dmlcsr_jax.types import IGNORE_ID, Array
 
-# The neighbor (rows down, columns right) that a pixel is compared with in each of the four directions. One side of
-# a border is enough, for the border is widened afterwards; these sides are the published ones.
-_NEIGHBOURS = ((-1, 0), (0, 1), (1, 1), (1, -1))
-_AROUND = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1))
+# The neighbors (rows down, columns right) that each pixel is compared with. One side of a border is enough, because
+# the border is widened afterwards; these are the published directions.
+_NEIGHBORS = ((-1, 0), (0, 1), (1, 1), (1, -1))
+_BOX = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1))
 
 
-def edge_labels(labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+def edge_labels(labels: Array) -> tuple[jax.Array, jax.Array]:
     """Makes the labels of both edge heads (arXiv 2203.14448 §3.2).
 
-    A pixel is on an edge if it differs from its upper, right, lower right or lower left neighbor, 255 never counting
-    as different; the edges are then widened by a 3×3 box.
+    A pixel is on an edge if it differs from its upper, right, lower right or lower left neighbor; 255 never counts as
+    different. The edges are then dilated by a 3×3 box.
 
     Args:
-      labels: [B, H, W] integer class numbers, 255 to ignore.
+      labels: [B, H, W] integer class numbers; 255 is ignored.
 
     Returns:
       binary: [B, H, W], dtype of `labels`, 1 on an edge, else 0. An ignored pixel next to an edge is on it too.
@@ -26,15 +26,15 @@ def edge_labels(labels: jax.Array) -> tuple[jax.Array, jax.Array]:
     """
     ignored = labels == IGNORE_ID
     edges = jnp.zeros(labels.shape, bool)
-    for offset in _NEIGHBOURS:
-        neighbors = _shifted(labels, offset, fill=IGNORE_ID)
+    for offset in _NEIGHBORS:
+        neighbors = _shift(labels, offset, fill=IGNORE_ID)
         edges |= (neighbors != labels) & (neighbors != IGNORE_ID) & ~ignored
-    edges = jnp.any(jnp.stack([_shifted(edges, offset, fill=False) for offset in _AROUND]), axis=0)
+    edges = jnp.any(jnp.stack([_shift(edges, offset, fill=False) for offset in _BOX]), axis=0)
     return edges.astype(labels.dtype), jnp.where(edges & ~ignored, labels, 0).astype(labels.dtype)
 
 
-def _shifted(maps: jax.Array, offset: tuple[int, int], fill: int | bool) -> jax.Array:
-    """What lies `offset` (rows down, columns right; each -1..1) from every pixel of [B, H, W]; `fill` outside."""
+def _shift(maps: Array, offset: tuple[int, int], fill: int | bool) -> jax.Array:
+    """The value at `offset` (rows down, columns right; each -1..1) from every pixel of [B, H, W]; `fill` outside."""
     _, height, width = maps.shape
     row, column = 1 + offset[0], 1 + offset[1]
     padded = jnp.pad(maps, ((0, 0), (1, 1), (1, 1)), constant_values=fill)

@@ -1,23 +1,26 @@
-"""From a picture to the network's input and back: one affine map that keeps the aspect ratio.
+"""The affine map between an image and the network's input; it keeps the aspect ratio.
 
-The published geometry, to the last bit (`dataset/datasets.py` and `utils/transforms.py` of the published code): the
-box around the whole picture, widened to the input's aspect ratio, is laid over the input center on center. Its center
-is that of the corner pixels' centers, its size one pixel less than the picture's. Sizes are (width, height) here, as in
-OpenCV.
+The geometry is exactly the published one (`dataset/datasets.py` and `utils/transforms.py` of the published code): the
+box around the whole image, extended to the input's aspect ratio, is mapped to the input, center to center. Its center
+is the mean of the corner pixels' centers, and its size is one pixel less than the image's. Sizes are (width, height)
+here, as in OpenCV, except where a docstring says otherwise.
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from dmlcsr_jax.datasets.spec import IGNORE_ID
+from dmlcsr_jax.types import IGNORE_ID
+
+Point: TypeAlias = Sequence[float] | np.ndarray
 
 
 def whole_image(width: int, height: int, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The box around a whole picture: center (x, y) and scale (width, height), float64 pixels.
+    """The box around a whole image: center (x, y) and scale (width, height), float64 pixels.
 
-    The box has the aspect ratio of `output_size` (width, height) and is the smallest that holds the picture.
+    It is the smallest box that contains the image and has the aspect ratio of `output_size` (width, height).
     """
     aspect = output_size[0] / output_size[1]
     box_width, box_height = max(width - 1, 1), max(height - 1, 1)
@@ -26,73 +29,75 @@ def whole_image(width: int, height: int, output_size: tuple[int, int]) -> tuple[
 
 
 def affine_matrix(
-    center: Sequence[float],
-    scale: Sequence[float],
+    center: Point,
+    scale: Point,
     rotation_degrees: float,
     output_size: tuple[int, int],
     inverse: bool = False,
 ) -> np.ndarray:
-    """The map from a picture to the network's input, [2, 3] float64: input (x, y) = matrix @ picture (x, y, 1).
+    """The map from an image to the network's input, [2, 3] float64: input (x, y) = matrix @ image (x, y, 1).
 
     Args:
-      center: (x, y) of the box in the picture, which lands in the middle of the input.
-      scale: (width, height) of the box, in pixels; its width becomes the input's (the height does not count).
-      rotation_degrees: by how much the picture is turned counterclockwise.
+      center: (x, y) of the box in the image; mapped to the center of the input.
+      scale: (width, height) of the box in pixels; the width is mapped to the input's width, the height is unused.
+      rotation_degrees: counterclockwise rotation of the image.
       output_size: (width, height) of the input.
-      inverse: gives the map from the input to the picture.
+      inverse: if True, returns the map from the input to the image.
     """
-    # The published code keeps the three points that fix the map in float32; so do its matrices agree to 1e-15.
+    # The published code stores the three points that define the map in float32; doing so too, matrices agree to 1e-15.
     radians = np.pi * rotation_degrees / 180
     half = float(np.float32(scale[0])) * 0.5
     up = np.array([half * np.sin(radians), -half * np.cos(radians)])
     middle = np.array([output_size[0] * 0.5, output_size[1] * 0.5])
-    picture = _three_points(np.asarray(center, np.float32), up)
-    network = _three_points(middle, np.array([0, -0.5 * output_size[0]]))
-    return cv2.getAffineTransform(network, picture) if inverse else cv2.getAffineTransform(picture, network)
+    source = _three_points(np.asarray(center, np.float32), up)
+    target = _three_points(middle, np.array([0, -0.5 * output_size[0]]))
+    return cv2.getAffineTransform(target, source) if inverse else cv2.getAffineTransform(source, target)
 
 
 def warp_image(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:
-    """[height, width, 3] uint8: the picture under an affine map, bilinear, black outside."""
-    # OpenCV's code for four channels is twice as quick as that for three, there and back included, and as exact.
+    """Applies an affine map to an image [H, W, 3] uint8: bilinear, black outside of the image."""
+    # OpenCV's four-channel code is twice as fast as its three-channel code, conversions included, and as exact.
     four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     four = cv2.warpAffine(four, matrix, output_size, flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0, 0))
     return cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
 
 
 def warp_labels(labels: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:
-    """[height, width] uint8: the label map under an affine map, nearest neighbor, ignored (255) outside."""
+    """Applies an affine map to labels [H, W] uint8: nearest neighbor, 255 (ignored) outside of the image."""
     return cv2.warpAffine(labels, matrix, output_size, flags=cv2.INTER_NEAREST, borderValue=IGNORE_ID)
 
 
 def whole_image_matrix(width: int, height: int, size: tuple[int, int]) -> np.ndarray:
     """[2, 3] float64, the map from a whole image of `width` x `height` to an input of `size` (height, width)."""
-    center, scale = whole_image(width, height, size[::-1])
-    return affine_matrix(center, scale, 0.0, size[::-1])
+    output_size = size[1], size[0]
+    center, scale = whole_image(width, height, output_size)
+    return affine_matrix(center, scale, 0.0, output_size)
 
 
 def restore_labels(prediction: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Labels predicted for the network's input, brought back to the size of the image by nearest neighbor.
+    """Resamples labels predicted for the network's input to the size of the image, by nearest neighbor.
 
     Args:
-      prediction: [h, w] class numbers, of an input that shows the whole image, not rotated.
+      prediction: [h, w] class numbers for an input that shows the whole image, not rotated.
       width: of the image.
-      height: likewise.
+      height: of the image.
 
     Returns:
       [height, width] uint8.
     """
     labels = np.asarray(prediction, np.uint8)
-    return restore_crop(labels, whole_image_matrix(width, height, labels.shape), width, height)
+    rows, columns = labels.shape
+    return restore_crop(labels, whole_image_matrix(width, height, (rows, columns)), width, height)
 
 
 def restore_crop(labels: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
-    """[h, w] uint8 labels of an input, brought back to the image by nearest neighbor; 0 outside of the input.
+    """Maps labels of an input back to the image, by nearest neighbor; 0 outside of the input.
 
     Args:
-      labels: at the size of the input.
+      labels: [h, w] uint8, at the size of the input.
       matrix: [2, 3], the map from the image to the input.
       width: of the image.
-      height: likewise.
+      height: of the image.
 
     Returns:
       [height, width] uint8.
@@ -101,7 +106,7 @@ def restore_crop(labels: np.ndarray, matrix: np.ndarray, width: int, height: int
 
 
 def _three_points(center: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """[3, 2] float32: a point, one that lies `up` from it, and the third corner of a right angle at that one."""
+    """[3, 2] float32: `center`, `center + up`, and a third point that completes a right angle at the second."""
     first, second = center.astype(np.float32), (center + up).astype(np.float32)
     arm = first - second
     return np.stack([first, second, second + np.array([-arm[1], arm[0]], np.float32)])

@@ -1,4 +1,4 @@
-"""What happens to one example on the host: from encoded bytes to arrays of the network's size.
+"""Fits and augments one example on the host, at the size of the network's input.
 
 Sizes are (height, width) here, as in arrays.
 """
@@ -8,27 +8,27 @@ import dataclasses
 import cv2
 import numpy as np
 
-from dmlcsr_jax.datasets.images import decode_image, decode_label
 from dmlcsr_jax.fields import check_range
 from dmlcsr_jax.pipeline import geometry
-
-__all__ = ["Augmentation", "augmented", "decode_image", "decode_label", "fit_image", "fit_labels", "jitter_colors"]
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How training pictures are varied; scale and rotation as in the published code's `dataset/datasets.py`.
+    """Random augmentation of training images; scale and rotation as in the published code's `dataset/datasets.py`.
 
     Attributes:
-      scale: the box taken from the picture is larger by a factor from a normal distribution around 1 of this deviation,
-        kept within 1 - scale and 1 + scale.
-      rotation: degrees, from a normal distribution around 0 of this deviation, kept within twice of it.
-      rotation_probability: of turning at all.
-      flip_probability: of mirroring, left and right classes changing places.
+      scale: std of the factor by which the box cut from the image grows; drawn from a normal distribution around 1
+        and clipped to 1 - scale and 1 + scale.
+      rotation: std of the angle in degrees; drawn from a normal distribution around 0 and clipped to twice the std.
+      rotation_probability: of rotating at all.
+      flip_probability: of mirroring, which also swaps left and right classes.
       color_jitter: s in 0..1: brightness, contrast and saturation change by factors from 1 - s to 1 + s, the hue
-        by up to 36 s degrees. 0 changes nothing.
+        by up to 36 s degrees; 0 turns it off.
+
+    Raises:
+      FieldError: a field is out of range.
     """
 
     scale: float = 0.25
@@ -46,62 +46,96 @@ class Augmentation:
 
 
 def fit_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The whole picture [H, W, 3] uint8 fitted into `size` (height, width), black around it."""
-    return geometry.warp_image(image, geometry.whole_image_matrix(image.shape[1], image.shape[0], size), size[::-1])
+    """Fits a whole image [H, W, 3] uint8 into `size` (height, width), black around it."""
+    height, width = size
+    matrix = geometry.whole_image_matrix(image.shape[1], image.shape[0], size)
+    return geometry.warp_image(image, matrix, (width, height))
 
 
 def fit_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The whole label map [H, W] uint8 fitted into `size` (height, width), 255 around it."""
-    return geometry.warp_labels(labels, geometry.whole_image_matrix(labels.shape[1], labels.shape[0], size), size[::-1])
+    """Fits a whole label map [H, W] uint8 into `size` (height, width), 255 around it."""
+    height, width = size
+    matrix = geometry.whole_image_matrix(labels.shape[1], labels.shape[0], size)
+    return geometry.warp_labels(labels, matrix, (width, height))
 
 
 def augmented(
     image: np.ndarray,
     labels: np.ndarray,
+    *,
     size: tuple[int, int],
     augmentation: Augmentation,
     flip_table: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A varied training example of the network's size, each of the two warped only once.
+    """Augments a training example; image and labels are each resampled only once.
 
     Args:
       image: [H, W, 3] uint8 RGB.
       labels: [H, W] uint8 class numbers.
       size: (height, width) of the results.
-      augmentation: how much is varied.
+      augmentation: what is drawn, and how widely.
       flip_table: [256] uint8, `FaceSpec.flip_table()`.
-      rng: where all chance comes from; the same number of draws whatever the augmentation.
+      rng: source of all randomness; the number of draws does not depend on `augmentation`.
 
     Returns:
-      [height, width, 3] and [height, width] uint8; outside the picture black and 255.
+      [height, width, 3] and [height, width] uint8; black and 255 outside of the image.
     """
-    zoom, turn = rng.standard_normal(2)
-    turned, flipped = rng.random(2) < (augmentation.rotation_probability, augmentation.flip_probability)
+    output_size = size[1], size[0]
+    zoom, angle = rng.standard_normal(2)
+    rotated, flipped = rng.random(2) < (augmentation.rotation_probability, augmentation.flip_probability)
     height, width = labels.shape
-    center, scale = geometry.whole_image(width, height, size[::-1])
+    center, scale = geometry.whole_image(width, height, output_size)
     scale = scale * np.clip(1 + augmentation.scale * zoom, 1 - augmentation.scale, 1 + augmentation.scale)
-    degrees = augmentation.rotation * np.clip(turn, -2, 2) if turned else 0.0
-    matrix = geometry.affine_matrix(center, scale, degrees, size[::-1])
+    degrees = augmentation.rotation * np.clip(angle, -2, 2) if rotated else 0.0
+    matrix = geometry.affine_matrix(center, scale, degrees, output_size)
     if flipped:
         matrix = np.array([-matrix[:, 0], matrix[:, 1], matrix[:, 2] + (width - 1) * matrix[:, 0]]).T
-    image = geometry.warp_image(image, matrix, size[::-1])
-    labels = geometry.warp_labels(labels, matrix, size[::-1])
+    image = geometry.warp_image(image, matrix, output_size)
+    labels = geometry.warp_labels(labels, matrix, output_size)
     image = jitter_colors(image, augmentation.color_jitter, rng)
     return image, cv2.LUT(labels, flip_table) if flipped else labels
 
 
 def jitter_colors(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """A picture [H, W, 3] uint8 RGB in another light, see `Augmentation.color_jitter`: one affine map of colors."""
+    """Randomly changes the colors of [H, W, 3] uint8 RGB; see `Augmentation.color_jitter` for `strength`."""
     brightness, contrast, saturation, hue = strength * rng.uniform(-1, 1, 4)
     if not strength:
         return image
-    brightness, contrast, saturation = 1 + brightness, 1 + contrast, 1 + saturation
-    cos, sin = np.cos(0.2 * np.pi * hue), np.sin(0.2 * np.pi * hue)
+    return adjust_colors(
+        image, brightness=1 + brightness, contrast=1 + contrast, saturation=1 + saturation, hue=0.2 * np.pi * hue
+    )
+
+
+def adjust_colors(
+    image: np.ndarray,
+    *,
+    brightness: float = 1.0,
+    contrast: float = 1.0,
+    saturation: float = 1.0,
+    hue: float = 0.0,
+) -> np.ndarray:
+    """Changes the colors by one affine map, whose results are rounded and clipped to 0..255.
+
+    With luma = 0.299 R + 0.587 G + 0.114 B, in this order: the hue rotates the difference of a color and its luma
+    around the gray axis, the saturation scales it, the contrast scales the distance from the image's mean luma, and
+    the brightness scales everything.
+
+    Args:
+      image: [H, W, 3] uint8 RGB.
+      brightness: factor.
+      contrast: factor.
+      saturation: factor.
+      hue: angle of the rotation in radians.
+
+    Returns:
+      [H, W, 3] uint8.
+    """
+    cos, sin = np.cos(hue), np.sin(hue)
     to_luma = np.tile(_LUMA, (3, 1))
-    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)  # turns colors around the gray axis
-    turn = cos * np.eye(3) + sin * cross + (1 - cos) / 3
-    chroma = saturation * turn @ (np.eye(3) - to_luma)
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    rotation = cos * np.eye(3) + sin * cross + (1 - cos) / 3  # Rodrigues, around (1, 1, 1)
+    chroma = saturation * rotation @ (np.eye(3) - to_luma)
     colors = brightness * contrast * (to_luma + chroma)
     offset = brightness * (1 - contrast) * (_LUMA @ cv2.mean(image)[:3])
     return cv2.transform(image, np.column_stack([colors, np.full(3, offset)]))

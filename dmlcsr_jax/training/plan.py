@@ -92,7 +92,7 @@ def choose_preprocessing(experiment: Experiment, workdir: pathlib.Path) -> Prepr
 def _train_input(experiment: Experiment, dataset: Dataset) -> TrainInput:
     source, noise = dataset.source("train"), experiment.label_noise
     return TrainInput(
-        source=NoisyLabels(source, dataset.spec, noise, experiment.seed) if noise.share else source,
+        source=NoisyLabels(source, spec=dataset.spec, noise=noise, seed=experiment.seed) if noise.share else source,
         spec=dataset.spec,
         size=experiment.size,
         batch_size=experiment.training.batch_size,

@@ -1,4 +1,4 @@
-"""The multi-task loss equals the published one where that is right, and holds where that breaks."""
+"""The multi-task loss matches the published one where that is right, and is well-defined where that breaks."""
 
 import dataclasses
 import functools
@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlcsr_jax.losses import LossWeights, multi_task_loss, terms
+from dmlcsr_jax.fields import FieldError
+from dmlcsr_jax.losses import LossWeights, multi_task_loss, term, terms
 from dmlcsr_jax.losses.objective import TERMS
 from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.edges import edge_labels
@@ -17,7 +18,7 @@ from dmlcsr_jax.types import Predictions
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "losses_11.npz"
 HEADS = Predictions._fields
-BASE = [name for name, term in TERMS.items() if term.stands_in_for is None]
+BASE = [name for name, entry in TERMS.items() if entry.replaces is None]
 GOLDEN_NAMES = {"binary_edge": "binary_edge_loss", "category_edge": "category_edge_loss"}
 
 # Compiles in half the time.
@@ -39,10 +40,12 @@ def loss_and_gradients(predictions, labels, **options):
     return jax.value_and_grad(lambda x: multi_task_loss(x, labels, **options), has_aux=True)(predictions)
 
 
-def assert_gradients(gradients, golden, name, bound):
+def assert_gradients(gradients, golden, name, bound, order=np.inf):
+    """Compares each head's gradient by a norm over all entries, relative to the norm of the expected gradient."""
     for head, gradient in zip(HEADS, gradients, strict=True):
-        expected = np.moveaxis(golden[name.format(head)], 1, -1)
-        assert np.abs(np.asarray(gradient) - expected).max() <= bound * np.abs(expected).max(), head
+        expected = np.moveaxis(golden[name.format(head)], 1, -1).ravel()
+        difference = np.asarray(gradient).ravel() - expected
+        assert np.linalg.norm(difference, order) <= bound * np.linalg.norm(expected, order), head
 
 
 def random_predictions(rng, batch=2, size=9, num_classes=5, dtype=np.float32):
@@ -54,9 +57,14 @@ def random_labels(rng, batch=2, blocks=4, scale=8, num_classes=5):
     return np.kron(rng.integers(0, num_classes, (batch, blocks, blocks)), np.ones((scale, scale), int)).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("dtype", "value_bound", "gradient_bound"), [("float64", 1e-9, 1e-6), ("float32", 1e-5, 1e-4)])
+# The golden gradients are stored in float32. In float32, errors of `lovasz` that differ by an ulp may be ranked either
+# way, which swaps the steps of two pixels: the 2-norm bounds that, the largest entry does not. Values are sums of 8,450
+# terms, with a rounding error of about 92 half ulps (5e-6) if those were independent.
+@pytest.mark.parametrize(
+    ("dtype", "value_bound", "gradient_bound", "order"), [("float64", 1e-9, 1e-6, np.inf), ("float32", 1e-4, 1e-3, 2)]
+)
 class TestGolden:
-    def test_terms_total_and_gradients(self, golden, dtype, value_bound, gradient_bound):
+    def test_terms_total_and_gradients(self, golden, dtype, value_bound, gradient_bound, order):
         with jax.enable_x64(dtype == "float64"):
             predictions = heads(golden, dtype=dtype)
             (total, values), gradients = loss_and_gradients(predictions, golden["labels"])
@@ -64,10 +72,10 @@ class TestGolden:
         for name, value in values.items():
             np.testing.assert_allclose(value, golden[GOLDEN_NAMES.get(name, name)], rtol=value_bound, err_msg=name)
         np.testing.assert_allclose(total, golden["total"], rtol=value_bound)
-        assert_gradients(gradients, golden, "grad_{}", gradient_bound)
+        assert_gradients(gradients, golden, "grad_{}", gradient_bound, order)
 
     @pytest.mark.parametrize("cycle", [1, 3])
-    def test_distillation(self, golden, dtype, value_bound, gradient_bound, cycle):
+    def test_distillation(self, golden, dtype, value_bound, gradient_bound, order, cycle):
         with jax.enable_x64(dtype == "float64"):
             predictions, teacher = heads(golden, dtype=dtype), heads(golden, "teacher_", dtype)
             (total, values), gradients = loss_and_gradients(predictions, golden["labels"], teacher=teacher, cycle=cycle)
@@ -76,25 +84,25 @@ class TestGolden:
             name = f"distill_{head}"
             np.testing.assert_allclose(values[name], golden[f"{name}_c{cycle}"], rtol=value_bound, err_msg=name)
         np.testing.assert_allclose(total, golden[f"distill_total_c{cycle}"], rtol=value_bound)
-        assert_gradients(gradients, golden, "grad_distill_{}_c" + str(cycle), gradient_bound)
+        assert_gradients(gradients, golden, "grad_distill_{}_c" + str(cycle), gradient_bound, order)
 
 
 def released_terms(predictions, labels):
-    """Category edge and its attention as the published code has them."""
+    """Category edge loss and attention as the published code computes them."""
     _, edges = edge_labels(labels)
     size = labels.shape[1:]
     one_hot = jax.nn.one_hot(edges, predictions.category_edge.shape[-1], dtype=jnp.float64)
     log_edge = jax.nn.log_softmax(resize_bilinear(predictions.category_edge, size))
-    weights = one_hot.mean((0, 1, 2))  # the frequency itself, where 1 - frequency was meant
+    weights = one_hot.mean((0, 1, 2))  # the frequency, instead of 1 - frequency
     edge = -jnp.sum(weights * one_hot * log_edge) / jnp.sum(weights * one_hot)
     log_parts = jax.nn.log_softmax(resize_bilinear(predictions.parsing, size))
     losses = -jnp.sum(jax.nn.one_hot(labels, log_parts.shape[-1], dtype=jnp.float64) * log_parts, -1)
-    # Each pixel weighs as much as its class number, where 1 on an edge was meant.
+    # Each pixel is weighted by its class number, instead of by 1 on an edge.
     attention = jnp.mean(jnp.sum(losses * edges, (1, 2)) / jnp.sum(edges > 0, (1, 2)))
     return edge, attention
 
 
-def test_released_values_differ_by_the_two_terms(golden):
+def test_released_values_differ_in_two_terms_only(golden):
     weights = LossWeights()
     corrected_weights = dataclasses.replace(weights, category_edge=0.0, category_edge_attention=0.0)
 
@@ -127,7 +135,7 @@ def with_absent_class(labels):
         lambda labels: np.stack([labels[0], np.full_like(labels[1], 2)]),
         lambda labels: np.stack([labels[0], np.full_like(labels[1], 255)]),
     ],
-    ids=["no edge", "all ignored", "a class absent", "one image without edge", "one image ignored"],
+    ids=["no edge", "all ignored", "absent class", "one image without edges", "one image ignored"],
 )
 def test_finite(change, teacher):
     rng = np.random.default_rng(0)
@@ -139,8 +147,8 @@ def test_finite(change, teacher):
 
 
 @pytest.mark.parametrize("edges", [False, True])
-def test_one_edge_class_alone_has_no_balanced_loss(edges):
-    """In float32 too, where 1 - n / n need not be 0."""
+def test_balanced_loss_is_zero_if_only_one_class_occurs(edges):
+    """Exactly so, in float32 too, because the weight is (n - n) / n."""
     rng = np.random.default_rng(0)
     for size in (12, 23, 37, 48):
         labels = np.zeros((2, size, size), np.uint8)
@@ -152,7 +160,7 @@ def test_one_edge_class_alone_has_no_balanced_loss(edges):
         assert jax.jit(lambda pixels=pixels: terms.binary_edge(pixels))() == 0
 
 
-def test_ignored_pixels_teach_the_parts_nothing():
+def test_ignored_pixels_have_no_gradient():
     rng = np.random.default_rng(0)
     teacher = {"teacher": random_predictions(rng), "cycle": 1}
     for options in ({}, teacher):
@@ -168,7 +176,7 @@ def test_extreme_logits_stay_finite():
         assert np.isfinite(value).all()
 
 
-def test_bfloat16_logits_have_float32_losses():
+def test_losses_of_bfloat16_logits_are_float32():
     rng = np.random.default_rng(0)
     predictions = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), random_predictions(rng))
     (total, values), gradients = jax.eval_shape(loss_and_gradients, predictions, random_labels(rng))
@@ -193,8 +201,27 @@ def test_no_gradient_reaches_the_teacher():
     assert not any(x.any() for x in gradient(predictions))
 
 
-def test_every_term_has_a_weight_and_counts_by_it():
-    assert [field.name for field in dataclasses.fields(LossWeights)] == list(TERMS)
+def test_default_weights_are_the_published_ones():
+    assert dataclasses.asdict(LossWeights()) == {
+        "lovasz": 2,
+        "cross_entropy": 2,
+        "binary_edge": 1,
+        "category_edge": 0.2,
+        "binary_edge_attention": 4,
+        "category_edge_attention": 1,
+        "distill_parsing": 2,
+        "distill_binary_edge": 1,
+        "distill_category_edge": 0.2,
+    }
+
+
+@pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
+def test_negative_and_infinite_weights_are_refused(weight):
+    with pytest.raises(FieldError, match=f"category_edge is {weight}; it must be at least 0"):
+        LossWeights(category_edge=weight)
+
+
+def test_total_is_the_weighted_sum_without_replaced_terms():
     rng = np.random.default_rng(0)
     predictions, teacher, labels = random_predictions(rng), random_predictions(rng), random_labels(rng)
 
@@ -205,12 +232,29 @@ def test_every_term_has_a_weight_and_counts_by_it():
     for chosen in TERMS:
         total, values = loss(**{name: 3.0 * (name == chosen) for name in TERMS})
         replaced = chosen in {"cross_entropy", "binary_edge", "category_edge"}
-        np.testing.assert_allclose(total, 0 if replaced else 3 * values[chosen], rtol=1e-6)
+        np.testing.assert_allclose(total, 0 if replaced else 3 * values[chosen], rtol=1e-6)  # one product
+
+
+def test_subclass_declares_a_further_term():
+    def mean_confidence(pixels):
+        return jnp.mean(jnp.max(pixels.log_probabilities.parsing, axis=-1))
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Weights(LossWeights):
+        confidence: float = term(0.5, mean_confidence, head="parsing")
+
+    rng = np.random.default_rng(0)
+    predictions, labels = random_predictions(rng, dtype=np.float64), random_labels(rng)
+    with jax.enable_x64(True):
+        total, values = jax.device_get(quick_jit(lambda: multi_task_loss(predictions, labels, weights=Weights()))())
+        rest, rest_values = jax.device_get(quick_jit(lambda: multi_task_loss(predictions, labels))())
+    assert set(values) == {*rest_values, "confidence"}
+    np.testing.assert_allclose(total, rest + 0.5 * values["confidence"], rtol=1e-12)
 
 
 @pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
 def test_mean_over_devices_is_the_whole_batch(golden):
-    """Of every term but Lovász; the two images have different numbers of ignored and edge pixels."""
+    """For every term except `lovasz`; the two images have different numbers of ignored and edge pixels."""
     labels = golden["labels"].copy()
     labels[0, :20] = 255
 
@@ -234,20 +278,17 @@ def test_mean_over_devices_is_the_whole_batch(golden):
     for name, value in values.items():
         np.testing.assert_allclose(value, expected_values[name], rtol=1e-12, err_msg=name)
     for head in HEADS:
-        # Each device's gradient counts half in their mean.
+        # The mean over two devices halves each device's gradient.
         gradient = getattr(found, head)[:, 0] / 2
         np.testing.assert_allclose(gradient, getattr(expected, head), rtol=1e-9, atol=1e-15, err_msg=head)
 
 
-def test_distillation_of_oneself_vanishes_with_growing_cycles():
+def test_distillation_from_oneself_vanishes_with_later_cycles():
     rng = np.random.default_rng(0)
-    predictions, labels = random_predictions(rng), random_labels(rng)
-    losses = [
-        float(loss_and_gradients(predictions, labels, teacher=predictions, cycle=cycle)[0][1]["distill_parsing"])
-        for cycle in (1, 10, 10_000)
-    ]
-    assert losses[0] > losses[1] > losses[2] >= 0 and losses[2] < 1e-6
-
-
-def test_terms_are_the_functions_of_the_same_name():
-    assert all(getattr(terms, name) is term.function for name, term in TERMS.items())
+    predictions, labels = random_predictions(rng, dtype=np.float64), random_labels(rng)
+    with jax.enable_x64(True):
+        losses = [
+            float(loss_and_gradients(predictions, labels, teacher=predictions, cycle=cycle)[0][1]["distill_parsing"])
+            for cycle in (1, 10, 10_000)
+        ]
+    assert losses[0] > losses[1] > losses[2] > 0 and losses[2] < 1e-6

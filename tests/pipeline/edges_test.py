@@ -1,4 +1,4 @@
-"""Edge labels equal the published ones and hold for any label map."""
+"""Edge labels match the published ones, also for degenerate label maps."""
 
 import pathlib
 
@@ -13,7 +13,7 @@ GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
 
 @pytest.mark.parametrize("name", ["losses_11", "gradients_11"])
-def test_equal_to_golden(name):
+def test_matches_golden(name):
     with np.load(GOLDEN / f"{name}.npz") as golden:
         labels = golden["labels"]
         binary, category = jax.jit(edge_labels)(labels)
@@ -34,7 +34,7 @@ def test_one_class_has_no_edge(value):
     assert not binary.any() and not category.any()
 
 
-def test_border_with_ignored_pixels_is_no_edge():
+def test_ignored_pixels_make_no_edge():
     labels = np.full((1, 8, 8), 2, np.uint8)
     labels[:, :, 4:] = 255
     assert not edge_labels(labels)[0].any()
@@ -49,6 +49,6 @@ def test_ignored_pixel_next_to_an_edge_has_no_category():
     assert category[0, 4, 0] == 2 and category[0, 3, 0] == 1
 
 
-def test_images_do_not_meet():
+def test_images_of_a_batch_are_independent():
     labels = np.stack([np.full((4, 4), value, np.uint8) for value in (1, 2)])
     assert not edge_labels(labels)[0].any()

@@ -1,5 +1,6 @@
-"""Batches: the same ones whatever the number of threads, workers and hosts, from any step on, and none forgotten."""
+"""Batches do not depend on threads, workers, hosts or the first step, and contain every example."""
 
+import contextlib
 import functools
 import itertools
 import time
@@ -13,8 +14,9 @@ from dmlcsr_jax.datasets.images import decode_label, encode_image, encode_label
 from dmlcsr_jax.datasets.raw import Example, RawDataset
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.pipeline.batching import in_batches
-from dmlcsr_jax.pipeline.input_pipeline import eval_batches, steps_per_epoch, train_batches
+from dmlcsr_jax.pipeline.input_pipeline import TrainInput, eval_batches, steps_per_epoch
 from dmlcsr_jax.pipeline.transforms import Augmentation
+from dmlcsr_jax.types import Batch
 
 SPEC = get_spec("celebamask_hq")
 SIZE = (16, 24)
@@ -22,7 +24,7 @@ STILL = Augmentation(scale=0.0, rotation=0.0, flip_probability=0.0)
 
 
 class Numbered:
-    """Examples whose pictures show their own number, in gray."""
+    """Examples whose images show their number, in gray."""
 
     def __init__(self, count: int):
         self._count = count
@@ -36,17 +38,18 @@ class Numbered:
         return {"image": encode_image(image), "label": encode_label(image[..., 0] % 19), "name": str(index)}
 
 
-def take(count: int, source=None, **options):
+def train_input(source=None, **options) -> TrainInput:
     options = {"size": SIZE, "batch_size": 4, "augmentation": Augmentation(color_jitter=0.3), "seed": 7} | options
-    batches = train_batches(source or Numbered(11), SPEC, **options)
-    try:
+    return TrainInput(source=source or Numbered(11), spec=SPEC, **options)
+
+
+def take(count: int, source=None, *, start_step: int = 0, **options):
+    with contextlib.closing(train_input(source, **options).batches(start_step)) as batches:
         return list(itertools.islice(batches, count))
-    finally:
-        batches.close()
 
 
 def numbers(batches) -> list[list[int]]:
-    """Which examples are in the batches, of pictures that were not varied."""
+    """Which examples are in the batches, given that they are not augmented."""
     return [[int(image[8, 6, 0]) for image in batch.images] for batch in batches]
 
 
@@ -57,7 +60,7 @@ def assert_same(first, second):
             np.testing.assert_array_equal(left, right)
 
 
-def test_batches_have_the_promised_shapes_and_types():
+def test_shapes_and_dtypes():
     (batch,) = take(1)
     assert batch.images.shape == (4, 16, 24, 3) and batch.images.dtype == np.uint8
     assert batch.labels.shape == (4, 16, 24) and batch.labels.dtype == np.uint8
@@ -65,44 +68,67 @@ def test_batches_have_the_promised_shapes_and_types():
     assert set(np.unique(batch.labels)) <= set(range(19)) | {255}
 
 
-def test_each_epoch_is_another_order_without_repeats():
-    epochs = numbers(take(6, augmentation=STILL))
-    first, second, third = ([*epochs[i], *epochs[i + 1]] for i in (0, 2, 4))
-    for epoch in (first, second, third):
-        assert len(set(epoch)) == 8  # of 11: the rest does not fill a batch
-    assert first != second != third
+def test_every_epoch_has_its_own_order_without_repeats():
+    batches = numbers(take(6, augmentation=STILL))
+    epochs = [(*batches[i], *batches[i + 1]) for i in (0, 2, 4)]
+    assert [len(set(epoch)) for epoch in epochs] == [8] * 3  # of 11: the rest does not fill a batch
+    assert len(set(epochs)) == 3
 
 
-def test_same_seed_same_batches_other_seed_others():
+def test_seed_determines_the_batches():
     assert_same(take(5), take(5))
     assert numbers(take(2, augmentation=STILL)) != numbers(take(2, augmentation=STILL, seed=8))
 
 
-def test_an_example_is_varied_otherwise_every_epoch():
+def test_augmentation_differs_in_every_epoch():
     batches = take(6, Numbered(2), batch_size=2)
     assert len({batch.images.tobytes() for batch in batches}) == 6
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7])
-def test_resumed_at_any_step_as_if_never_stopped(step):
+def test_resumes_at_any_step(step):
     assert_same(take(3, start_step=step), take(step + 3)[step:])
 
 
-def test_far_steps_cost_nothing():
+def test_starts_at_a_late_step():
     (batch,) = take(1, start_step=10**12)
     assert batch.mask.all()
 
 
 @pytest.mark.parametrize("hosts", [2, 4])
 def test_hosts_share_the_same_global_batches(hosts):
-    whole = take(5)
     parts = [take(5, process_index=host, process_count=hosts) for host in range(hosts)]
-    joined = [type(whole[0])(*map(np.concatenate, zip(*step, strict=True))) for step in zip(*parts, strict=True)]
-    assert_same(whole, joined)
+    assert_same(take(5), joined(parts))
+
+
+def joined(parts):
+    """Global batches from those of each host."""
+    return [Batch(*map(np.concatenate, zip(*step, strict=True))) for step in zip(*parts, strict=True)]
+
+
+def test_one_pass_has_every_example_once_and_pads_the_last_batch():
+    batches = list(train_input(augmentation=STILL).one_pass(epoch=2))
+    assert [batch.mask.sum() for batch in batches] == [4, 4, 3]
+    found = np.concatenate([batch.images[batch.mask][:, 8, 6, 0] for batch in batches])
+    assert sorted(found) == list(range(11))
+    assert (batches[-1].images[3] == 0).all() and (batches[-1].labels[3] == 255).all()
+
+
+def test_one_pass_has_the_order_and_augmentation_of_its_epoch():
+    source = train_input()
+    passes = [list(source.one_pass(epoch)) for epoch in (0, 1)]
+    assert_same(passes[0][:2], take(2))
+    assert_same(passes[1][:2], take(2, start_step=2))
+
+
+@pytest.mark.parametrize("hosts", [2, 4])
+def test_hosts_share_one_pass(hosts):
+    parts = [list(train_input(process_index=host, process_count=hosts).one_pass(1)) for host in range(hosts)]
+    assert_same(list(train_input().one_pass(1)), joined(parts))
 
 
 @pytest.mark.slow
-def test_worker_processes_give_the_same_batches_from_prepared_data(tmp_path):
+def test_worker_processes_make_the_same_batches_from_prepared_data(tmp_path):
     class Prepared(RawDataset[int]):
         spec, key = SPEC, "eleven"
 
@@ -115,6 +141,7 @@ def test_worker_processes_give_the_same_batches_from_prepared_data(tmp_path):
 
     source = FaceBuilder(Prepared(), data_dir=tmp_path).dataset().source("train")
     assert_same(take(7), take(7, source, num_workers=2))
+    assert_same(list(train_input().one_pass(3)), list(train_input(source, num_workers=2).one_pass(3)))
     whole = list(eval_batches(Numbered(11), size=SIZE, batch_size=4))
     for (a, i), (b, j) in zip(eval_batches(source, size=SIZE, batch_size=4, num_workers=2), whole, strict=True):
         assert_same([a, (i,)], [b, (j,)])
@@ -130,7 +157,7 @@ def test_too_few_examples_and_uneven_hosts_are_refused():
     assert steps_per_epoch(11, 4) == 2
 
 
-def test_evaluation_gives_every_example_once_and_fills_the_last_batch():
+def test_evaluation_has_every_example_once_and_pads_the_last_batch():
     found = list(eval_batches(Numbered(11), size=SIZE, batch_size=4))
     assert [list(indices) for _, indices in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, -1]]
     for batch, indices in found:
@@ -145,7 +172,7 @@ def test_evaluation_gives_every_example_once_and_fills_the_last_batch():
 
 
 @pytest.mark.parametrize(("count", "hosts"), [(11, 2), (11, 3), (2, 4), (12, 4)])
-def test_hosts_evaluate_every_example_once_in_as_many_batches(count, hosts):
+def test_hosts_evaluate_every_example_once_in_equally_many_batches(count, hosts):
     found = [
         list(eval_batches(Numbered(count), size=SIZE, batch_size=2, process_index=host, process_count=hosts))
         for host in range(hosts)
@@ -155,17 +182,17 @@ def test_hosts_evaluate_every_example_once_in_as_many_batches(count, hosts):
     assert sorted(indices) == list(range(count))
 
 
-def test_broken_record_is_told_by_its_error():
+def test_error_names_the_broken_example():
     class Broken(Numbered):
         def __getitem__(self, index):
             return super().__getitem__(index) | {"image": b""}
 
-    with pytest.raises(UserError, match="cannot be decoded"):
+    with pytest.raises(UserError, match=r"^\d cannot be decoded"):
         take(1, Broken(8))
 
 
 class Watched(Numbered):
-    """Notes every read in a file, from whatever process."""
+    """Counts reads in a file, in any process."""
 
     def __init__(self, count, path):
         super().__init__(count)
@@ -180,15 +207,15 @@ class Watched(Numbered):
 @pytest.mark.parametrize(
     "workers", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
 )
-def test_reading_stays_few_batches_ahead(tmp_path, workers):
+def test_reads_few_batches_ahead(tmp_path, workers):
     path = tmp_path / "reads"
-    batches = train_batches(Watched(64, path), SPEC, size=SIZE, batch_size=8, augmentation=STILL, num_workers=workers)
-    next(batches)
-    before, now = -1, path.stat().st_size
-    while now > before:  # until all buffers are full
-        time.sleep(0.5)
-        before, now = now, path.stat().st_size
-    batches.close()
+    source = train_input(Watched(64, path), batch_size=8, augmentation=STILL, num_workers=workers)
+    with contextlib.closing(source.batches()) as batches:
+        next(batches)
+        before, now = -1, path.stat().st_size
+        while now > before:  # until all buffers are full
+            time.sleep(0.5)
+            before, now = now, path.stat().st_size
     assert now <= 8 * 7
 
 
