@@ -10,14 +10,14 @@ from dmlcsr_jax.datasets.images import encode_image, encode_jpeg
 from dmlcsr_jax.errors import UserError
 
 _JPEG_QUALITY = 95
-_JPEG_SIDE = 65535  # pixels, the limit of the format
+_JPEG_SIDE = 65500  # pixels, the limit of libjpeg
 
 
 def write_image(path: pathlib.Path, image: np.ndarray) -> None:
     """Writes an [H, W, 3] uint8 RGB image as JPEG if the path ends in .jpg, else as PNG.
 
     Raises:
-      UserError: a side is longer than JPEG allows.
+      UserError: a side is longer than a JPEG can be.
       OSError: the file cannot be written.
     """
     if path.suffix == ".jpg" and max(image.shape) > _JPEG_SIDE:
