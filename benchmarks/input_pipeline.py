@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dmlcsr_jax.datasets import get_spec
+from dmlcsr_jax.datasets.builder import FaceBuilder
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.datasets.folder import Folder
 from dmlcsr_jax.datasets.images import decode_image, decode_label
@@ -181,7 +182,7 @@ def measure(size: int, pictures: int, rounds: int, tables: tuple[Table, Table]) 
         root = pathlib.Path(folder) / "faces"
         write_files(root, size, pictures)
         pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(2))
-        source = Folder(root, data_dir=pathlib.Path(folder) / "prepared").dataset().source("train")
+        source = FaceBuilder(Folder(root), data_dir=pathlib.Path(folder) / "prepared").dataset().source("train")
         sides = {
             "plain loop": lambda: plain_loop(root, pictures),
             "two plain loops": lambda: two_plain_loops(pool, root, pictures),

@@ -1,47 +1,60 @@
 """The default configuration: every field, what it means, and the published recipe as its value.
 
-Data are the embedded synthetic faces; the network and its training are those of the paper (473², ResNet-101,
-SGD 1e-3, polynomial schedule, 200 epochs). Every other file here only overrides this one.
+The data are the embedded drawn faces; the network and its training are those of the paper (473², ResNet-101, SGD 1e-3,
+polynomial schedule, 200 epochs). Every other recipe only overrides this one.
 
     python main.py --config=configs/default.py --workdir=runs/default --config.training.batch_size=16
 
 `:debug` makes any recipe a run of a minute: `--config=configs/default.py:debug`.
+
+A recipe of your own, in any folder, starts the same way:
+
+    from dmlcsr_jax.configs import default
+
+    def get_config(arg=""):
+        config = default.get_config()
+        config.model.backbone = "resnet50"
+        return default.finish(config, arg)
 """
 
+import dataclasses
+
 from ml_collections import ConfigDict
+
+from dmlcsr_jax.losses import LossWeights
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The configuration; `arg` is "" or "debug"."""
     config = ConfigDict()
 
-    # One number decides initial weights, the order of the data and every augmentation.
+    # Seed of the initial weights, the order of the data and every augmentation; 0 or more.
     config.seed = 0
-    # A checkpoint (or workdir) to start from instead of chance; its classes may be others.
+    # A checkpoint (or workdir) to start from instead of random weights; its classes may differ.
     config.init_from = ""
     # Training steps to trace with jax.profiler into WORKDIR/profile, from the third step on; 0 for none.
     config.profile = 0
 
     config.dataset = ConfigDict()
-    # synthetic (faces drawn by code), celebamask_hq, lapa, helen, or folder (your own pictures and labels).
+    # synthetic (faces drawn by code), celebamask_hq, lapa, helen, or folder (your own images and labels).
     config.dataset.name = "synthetic"
-    # The raw data: the folder of an official archive, unpacked, as the head of dmlcsr_jax/datasets/NAME.py shows it;
+    # The raw data: the folder of an unpacked official archive, as described in dmlcsr_jax/datasets/NAME.py;
     # for `folder`, a directory with {train,val,test}/{images,labels} and label_names.txt.
     config.dataset.path = ""
-    # A file that is broken or missing: stop (naming it), or skip its example and list it in the summary.
+    # For a broken or missing file: stop (naming it), or skip its example and list it in the summary.
     config.dataset.bad_files = "stop"
-    # Where prepared data lie; "" is TFDS's own place (~/tensorflow_datasets, or $TFDS_DATA_DIR).
+    # Where prepared data is kept; "" for TFDS's own place (~/tensorflow_datasets, or $TFDS_DATA_DIR).
     config.dataset.data_dir = ""
     config.dataset.celebamask_hq = ConfigDict()
-    # The order in which the parts of a face are painted into one label map, later over earlier: published scores hang
-    # on it (docs/results.md). This is the order of the data set's own code, of EAGRNet and of DML-CSR.
+    # The order in which the parts of a face are painted into one label map, later over earlier; published scores
+    # depend on it (docs/results.md). This is the order of the data set's own code, of EAGRNet and of DML-CSR.
     config.dataset.celebamask_hq.merge_order = (
         "skin,nose,eye_g,l_eye,r_eye,l_brow,r_brow,l_ear,r_ear,mouth,u_lip,l_lip,hair,hat,ear_r,neck_l,neck,cloth"
     )
     # A folder within the data's, with label maps NUMBER.png that are merged already; "" merges the parts.
     config.dataset.celebamask_hq.labels = ""
     config.dataset.synthetic = ConfigDict()
-    # Faces by split, their side in pixels, and the seed they are drawn from.
+    # Faces per split (train at least 1), their side in pixels (at least 32), and the seed they are drawn from.
     config.dataset.synthetic.train = 2000
     config.dataset.synthetic.val = 200
     config.dataset.synthetic.test = 200
@@ -49,26 +62,27 @@ def get_config(arg: str = "") -> ConfigDict:
     config.dataset.synthetic.seed = 0
 
     config.input = ConfigDict()
-    # The network's input in pixels; pictures are scaled into it with their aspect kept.
+    # The network's input in pixels; images are scaled to fit, keeping their aspect ratio.
     config.input.height = 473
     config.input.width = 473
-    # Order of the channels that the network is given; with init_from, that checkpoint's is used.
+    # Channel order of the network's input, RGB or BGR; with init_from, that checkpoint's order is used.
     config.input.channel_order = "RGB"
-    # Random scale (deviation, and bound, around 1), rotation (deviation in degrees; bound is twice it) and the
-    # share of the examples that are rotated.
+    # Random scale (standard deviation around 1, and bound; 0 to 1), random rotation (standard deviation in degrees;
+    # the bound is twice it) and the share of examples that are rotated (0 to 1).
     config.input.scale = 0.25
     config.input.rotation = 30.0
     config.input.rotation_probability = 0.6
-    # The share of examples that are mirrored, left and right parts changing names.
+    # The share of examples that are mirrored, with left and right classes exchanged.
     config.input.flip_probability = 0.5
-    # Strength (0..1) of random brightness, contrast, saturation and hue; the paper uses none.
+    # Strength (0 to 1) of random brightness, contrast, saturation and hue; the paper uses none.
     config.input.color_jitter = 0.0
-    # Worker processes that decode and augment; 0 does it in threads of this process, which share nothing by copies and
-    # are quicker on few cores (benchmarks/input_pipeline.py).
+    # Worker processes that decode and augment; 0 for threads of this process, which copy nothing and are faster on
+    # few cores (benchmarks/input_pipeline.py).
     config.input.num_workers = 0
 
-    # Makes training labels worse on purpose (dmlcsr_jax/pipeline/label_noise.py): the share of pictures, how far their
-    # boundaries move (of the longer side), and how probable it is that left and right change names, or a part is lost.
+    # Corrupts training labels on purpose (dmlcsr_jax/pipeline/label_noise.py): the share of images, how far their
+    # boundaries move (relative to the longer side), and the probability that left and right are exchanged, or that
+    # a part is lost; all 0 to 1.
     config.label_noise = ConfigDict()
     config.label_noise.share = 0.0
     config.label_noise.boundary = 0.02
@@ -76,40 +90,31 @@ def get_config(arg: str = "") -> ConfigDict:
     config.label_noise.drop = 0.3
 
     config.model = ConfigDict()
-    # resnet101 (published), resnet50, resnet34, resnet18, or tiny.
+    # resnet101 (published), resnet50, resnet34, resnet18, tiny, or efficientnet_lite0.
     config.model.backbone = "resnet101"
-    # Channels of the first stage; everything scales with it. 64 is the published network.
+    # Width of the heads, and of a ResNet's first stage, in channels. 64 is the published network.
     config.model.width = 64
-    # deep (published: three 3x3 convolutions) or plain (torchvision's 7x7).
+    # A ResNet's first layers: deep (published: three 3x3 convolutions) or plain (torchvision's 7x7).
     config.model.stem = "deep"
-    # The encoder's: abn (published: activated batch norm, leaky ReLU) or batch_norm (torchvision's, with ReLU).
+    # A ResNet's norm: abn (published: activated batch norm, leaky ReLU) or batch_norm (torchvision's, with ReLU).
     config.model.norm = "abn"
     # A file of ImageNet weights for the encoder (.pth, .safetensors, .npz), or "".
     config.model.pretrained_backbone = ""
-    # The two parts of the method that can be taken out for comparison.
+    # The two parts of the method that can be removed for comparison.
     config.model.edge_heads = True
     config.model.dual_graph = True
-    # Computation in float32 or bfloat16; parameters, statistics and losses are float32 always.
+    # float32 or bfloat16 for the computation; parameters, statistics and losses are always float32.
     config.model.dtype = "float32"
-    # Recompute residual blocks in the backward pass: a tenth less memory for a tenth more time on a CPU, measured with
+    # Recompute encoder blocks in the backward pass: a tenth less memory for a tenth more time on a CPU, measured with
     # ResNet-101 at small batches (docs/performance.md).
     config.model.remat = False
 
-    config.loss = ConfigDict()
-    # Weights of the terms; see dmlcsr_jax/losses/objective.py.
-    config.loss.lovasz = 2.0
-    config.loss.cross_entropy = 2.0
-    config.loss.binary_edge = 1.0
-    config.loss.category_edge = 0.2
-    config.loss.binary_edge_attention = 4.0
-    config.loss.category_edge_attention = 1.0
-    # With a teacher these stand in for cross_entropy, binary_edge and category_edge.
-    config.loss.distill_parsing = 2.0
-    config.loss.distill_binary_edge = 1.0
-    config.loss.distill_category_edge = 0.2
+    # The weight of each loss term, 0 or more; dmlcsr_jax/losses/objective.py explains them. With a teacher the distill
+    # terms replace cross_entropy, binary_edge and category_edge.
+    config.loss = ConfigDict(dataclasses.asdict(LossWeights()))
 
     config.optimizer = ConfigDict()
-    # SGD with momentum and weight decay coupled to the gradient, as in PyTorch.
+    # SGD with momentum (0 to 1) and weight decay coupled to the gradient, as in PyTorch.
     config.optimizer.learning_rate = 1e-3
     config.optimizer.momentum = 0.9
     config.optimizer.weight_decay = 5e-4
@@ -117,7 +122,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optimizer.schedule = "poly"
     config.optimizer.power = 0.9
     config.optimizer.minimum_factor = 0.01
-    # Epochs that rise from learning_rate * minimum_factor to learning_rate before it.
+    # Epochs of warm-up, from learning_rate * minimum_factor to learning_rate.
     config.optimizer.warmup_epochs = 0
 
     config.self_regulation = ConfigDict()
@@ -133,26 +138,29 @@ def get_config(arg: str = "") -> ConfigDict:
     config.self_regulation.distillation = True
 
     config.training = ConfigDict()
-    # Pictures a step, over all devices of all hosts.
+    # Images per step, over all devices of all hosts.
     config.training.batch_size = 28
     config.training.epochs = 200
-    # Steps between two lines of the log, and between two checkpoints (besides one after each evaluation).
+    # Steps between two lines of the log, and between two checkpoints (besides one after each evaluation); 0 for
+    # only the last.
     config.training.log_every = 20
     config.training.checkpoint_every = 500
 
     config.evaluation = ConfigDict()
-    # Epochs between two evaluations, the split they score, and pictures a batch over this host's devices.
+    # Epochs between two evaluations (0 for only the last), the split to score (train, val or test), and images per
+    # batch over this host's devices.
     config.evaluation.every_epochs = 5
     config.evaluation.split = "val"
     config.evaluation.batch_size = 16
-    # How is scored (docs/results.md): original_size (published), network_size, original_size_flip, network_size_flip.
+    # Evaluation protocol (docs/results.md): original_size (published), network_size, original_size_flip or
+    # network_size_flip.
     config.evaluation.protocol = "original_size"
 
     return finish(config, arg)
 
 
 def finish(config: ConfigDict, arg: str) -> ConfigDict:
-    """Applies a configuration's argument: "" changes nothing, "debug" shrinks it to a run of a minute on a laptop."""
+    """Applies a recipe's argument: "" changes nothing, "debug" shrinks it to a run of a minute on a laptop."""
     if arg == "debug":
         config.dataset.synthetic.update(train=32, val=8, test=8, size=96)
         config.input.update(height=64, width=64)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from dmlcsr_jax.types import PyTree
+from dmlcsr_jax.types import Device, PyTree
 
 AXIS = "batch"  # the pmapped axis over which steps synchronize
 
@@ -19,7 +19,7 @@ def shard(tree: PyTree, devices: int | None = None) -> PyTree:
     return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
 
 
-def replicate(tree: PyTree, devices: Sequence[jax.Device] | None = None) -> PyTree:
+def replicate(tree: PyTree, devices: Sequence[Device] | None = None) -> PyTree:
     """Puts a tree where pmapped steps leave theirs, so that the first step compiles for every later one.
 
     That is on all of this host's devices: pmapped outputs belong to each host, although they are equal on all.

@@ -1,4 +1,4 @@
-"""Several processes that work as one: on a TPU pod, a cluster, or one machine."""
+"""Several processes as one run: on a TPU pod, a cluster, or one machine."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,14 +13,14 @@ Result = TypeVar("Result")
 
 
 def initialize(how: str) -> None:
-    """Joins this process to the others; must come before JAX computes anything.
+    """Joins this process to the others. Call it before JAX computes anything.
 
     Args:
       how: "auto" to ask the cluster (TPU pods, Slurm, Open MPI, Kubernetes: what `jax.distributed` detects), or
-        "HOST:PORT,COUNT,INDEX": the address of process 0, the number of processes, and which one this is.
+        "HOST:PORT,COUNT,INDEX": the address of process 0, the number of processes, and the index of this one.
 
     Raises:
-      UserError: it cannot be read, or no cluster is found.
+      UserError: `how` cannot be read, or no cluster is found.
     """
     try:
         if how == "auto":
@@ -33,19 +33,19 @@ def initialize(how: str) -> None:
             f"--distributed={how} does not work ({error}); give auto on a cluster, or HOST:PORT,COUNT,INDEX"
         ) from error
     if jax.default_backend() == "cpu":
-        # Only process 0 writes the compilation cache: it would be ahead of the others by more than Gloo waits.
+        # Only process 0 writes the compilation cache, so it would get ahead of the others by more than Gloo waits.
         jax.config.update("jax_enable_compilation_cache", False)
     console.quiet = not is_first()
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes logs and pictures."""
+    """Whether this process is the one that writes logs and images."""
     return jax.process_index() == 0
 
 
 def first_then_others(function: Callable[[], Result]) -> Result:
-    """Calls a function in the first process, and when it is done in the others, which find what it left on disk."""
-    result = function() if is_first() else None
+    """Calls a function in the first process and then in the others, which find what it left on disk."""
+    results = [function()] if is_first() else []
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"{function.__module__}.{function.__qualname__}")
-    return result if is_first() else function()
+        multihost_utils.sync_global_devices("first_then_others")
+    return results[0] if results else function()

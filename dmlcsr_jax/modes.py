@@ -51,7 +51,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, evaluating regularly; leaves curves and example images in the workdir."""
     experiment = Experiment.from_config(config)
     if hosts.is_first():
-        claim_workdir(workdir, config)
+        claim_workdir(workdir, config.to_dict())
     dataset = prepare_dataset(experiment)
     plan = plan_run(experiment, dataset, workdir)
     evaluator = create_evaluator(experiment, dataset, plan.metadata)
@@ -95,7 +95,7 @@ def evaluate(
     dataset = prepare_dataset(experiment)
     if dataset.spec.class_names != metadata.spec.class_names:
         raise UserError(
-            f"config.dataset.name={config.dataset.name} has the classes {', '.join(dataset.spec.class_names)}; "
+            f"config.dataset.name={experiment.dataset.name} has the classes {', '.join(dataset.spec.class_names)}; "
             f"the checkpoint of {workdir} has {', '.join(metadata.spec.class_names)}"
         )
     evaluator, extremes = create_evaluator(experiment, dataset, metadata, augmentation), Extremes(dataset.spec)
@@ -191,17 +191,18 @@ def convert(config: ConfigDict, workdir: pathlib.Path, path: pathlib.Path) -> No
     state_dict = read_state_dict(path)
     fields = architecture(state_dict)
     num_classes = fields.pop("num_classes")
-    config.model.update(fields)
-    spec = datasets.get_spec(config.dataset.name)
+    config.update({"model": fields})
+    experiment = Experiment.from_config(config)
+    spec = datasets.get_spec(experiment.dataset.name)
     if spec.num_classes != num_classes:
         raise UserError(
             f"{path} has {num_classes} classes, config.dataset.name={spec.name} has {spec.num_classes}; "
             f"use --config=configs/published.py:NAME with the data set it was trained on"
         )
-    variables, experiment = from_torch(state_dict), Experiment.from_config(config)
-    claim_workdir(workdir, config)
+    variables = from_torch(state_dict)
+    claim_workdir(workdir, config.to_dict())
     checkpoints.save_variables(workdir / "checkpoints", variables, create_metadata(spec, experiment, workdir))
-    console.print(f"written: {workdir}, {spec.name}, {num_classes} classes, {config.model.backbone}")
+    console.print(f"written: {workdir}, {spec.name}, {num_classes} classes, {fields['backbone']}")
 
 
 def convert_back(workdir: pathlib.Path, output: pathlib.Path, weights: str | None = None) -> None:

@@ -10,10 +10,11 @@ from dmlcsr_jax.fields import check_choice
 
 if TYPE_CHECKING:
     import jax
+    from jaxlib._jax import Device as Device
 
     Array: TypeAlias = np.ndarray | jax.Array
 else:  # the rooms that need no JAX do not wait for it
-    Array = Any
+    Array = Device = Any
 
 IGNORE_ID = 255  # the label value that no loss and no score counts
 

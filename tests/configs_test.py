@@ -1,4 +1,4 @@
-"""Every configuration names only fields that exist, and its network takes a step."""
+"""Every recipe names only fields that exist, and its network takes a step."""
 
 import pathlib
 import runpy
@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dmlcsr_jax.losses import LossWeights, multi_task_loss
+from dmlcsr_jax.losses import multi_task_loss
 from dmlcsr_jax.models import create_model, init_variables
-from dmlcsr_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from dmlcsr_jax.training.experiment import Experiment
+from dmlcsr_jax.training.optimizer import make_optimizer, make_schedule
 from dmlcsr_jax.training.state import create_state
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
@@ -22,20 +23,21 @@ def get_config(name, *args):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_takes_a_step(name):
-    config = get_config(name)
-    model = create_model(19, config.model)
-    optimizer = make_optimizer(config, learning_rate_schedule(config, steps_per_epoch=10))
-    weights = LossWeights(**config.loss)
+    experiment = Experiment.from_config(get_config(name))
+    model = create_model(19, **experiment.model)
+    settings = experiment.optimizer, experiment.regulation
+    schedule = make_schedule(*settings, epochs=experiment.training.epochs, steps_per_epoch=10)
+    optimizer = make_optimizer(experiment.optimizer, schedule)
 
     def step():
         state = create_state(init_variables(model, seed=0), optimizer)
-        images = jnp.zeros((2, config.input.height, config.input.width, 3))
+        images = jnp.zeros((2, *experiment.size, 3))
         labels = jnp.zeros(images.shape[:3], jnp.uint8)
 
         def loss(params):
             variables = {"params": params, "batch_stats": state.batch_stats}
             predictions, _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
-            return multi_task_loss(predictions, labels, weights=weights)
+            return multi_task_loss(predictions, labels, weights=experiment.loss)
 
         grads, _ = jax.grad(loss, has_aux=True)(state.params)
         return optimizer.update(grads, state.opt_state, state.params)
@@ -55,7 +57,6 @@ def test_debug_variant_is_small_and_has_the_same_fields(name):
 
 
 def test_default_is_the_published_network():
-    config = get_config("default.py")
-    model = create_model(19, config.model)
+    model = create_model(19, **Experiment.from_config(get_config("default.py")).model)
     variables = jax.eval_shape(lambda: init_variables(model, seed=0))
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 68_565_514

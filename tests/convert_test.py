@@ -24,7 +24,7 @@ def config_for(dataset):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A file of a 19-class network's weights: (path, variables)."""
-    variables = init_variables(create_model(19, config_for("celebamask_hq").model), seed=0)
+    variables = init_variables(create_model(19, backbone="tiny", width=8), seed=0)
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     write_state_dict(path, {f"module.{name}": value for name, value in to_torch(variables).items()})
     return path, variables
@@ -33,29 +33,25 @@ def weights(tmp_path_factory):
 def test_there_and_back(weights, tmp_path):
     path, given = weights
     workdir = tmp_path / "run"
-    modes.convert(config_for("celebamask_hq"), workdir, [str(path)], None)
+    modes.convert(config_for("celebamask_hq"), workdir, path)
     variables, metadata = checkpoints.load(workdir)
     jax.tree.map(np.testing.assert_array_equal, variables, given)
     assert metadata.preprocessing.channel_order == "BGR" and metadata.spec.name == "celebamask_hq"
     assert metadata.model["backbone"] == "tiny" and metadata.model["width"] == 8
 
-    modes.convert(config_for("celebamask_hq"), workdir, [], tmp_path / "back.npz")
+    modes.convert_back(workdir, tmp_path / "back.npz")
     back, original = read_state_dict(tmp_path / "back.npz"), read_state_dict(path)
     assert {f"module.{name}" for name in back} == set(original)
     for name, value in back.items():
         np.testing.assert_array_equal(value, original[f"module.{name}"])
 
 
-def test_mistakes_are_said_and_leave_nothing(weights, tmp_path):
+def test_mistakes_are_named_and_leave_nothing(weights, tmp_path):
     path, _ = weights
-    for paths, dataset, words in (
-        ([str(path)], "lapa", "19 classes.*lapa has 11"),
-        ([], "lapa", "one file of weights"),
-        ([str(tmp_path / "none.npz")], "lapa", "none.npz"),
-    ):
+    for file, words in ((path, "19 classes.*lapa has 11"), (tmp_path / "none.npz", "none.npz")):
         with pytest.raises(UserError, match=words):
-            modes.convert(config_for(dataset), tmp_path / "run", paths, None)
+            modes.convert(config_for("lapa"), tmp_path / "run", file)
     assert list(pathlib.Path(tmp_path).iterdir()) == []
-    modes.convert(config_for("celebamask_hq"), tmp_path / "run", [str(path)], None)
+    modes.convert(config_for("celebamask_hq"), tmp_path / "run", path)
     with pytest.raises(UserError, match="new --workdir"):
-        modes.convert(config_for("celebamask_hq"), tmp_path / "run", [str(path)], None)
+        modes.convert(config_for("celebamask_hq"), tmp_path / "run", path)

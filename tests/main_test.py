@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from dmlcsr_jax import checkpoints
+from dmlcsr_jax.datasets import get_spec
 
 ROOT = pathlib.Path(__file__).parents[1]
 ONE_DEVICE = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
@@ -30,32 +31,19 @@ def run(*arguments, status=0):
 
 
 def fails(*arguments):
-    """The one line that a mistake ends with."""
+    """The one line of a failed command."""
     lines = [line for line in run(*arguments, status=1).splitlines() if line]
     assert len(lines) == 1 and lines[0].startswith("error: "), lines
     return lines[0]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--workdir=x"], ["--config"]),
-        (["--config=configs/quickstart.py"], ["--workdir"]),
-        (["--config=configs/nothing.py", "--workdir=x"], ["configs/nothing.py"]),
-        (["--config=configs/quickstart.py:tiny", "--workdir=x"], ["tiny"]),
-        (["--config=configs/quickstart.py", "--workdir=x", "--config.model.witdh=8"], ["model.witdh", "model.width"]),
-        (
-            ["--config=configs/quickstart.py", "--workdir=x", "--config.training.epochs=many"],
-            ["training.epochs", "many"],
-        ),
-        (["--config=configs/quickstart.py", "--workdir=x", "--config.model=tiny"], ["model", "backbone"]),
-        (["--config=configs/quickstart.py", "--workdir=x", "--mode=dance"], ["dance", "evaluate"]),
-        (["--config=configs/quickstart.py", "--workdir=x", "--wordir=y"], ["wordir"]),
-    ],
-)
-def test_wrong_flags_end_in_one_line(arguments, words):
-    line = fails(*arguments)
-    assert all(word in line for word in words), line
+def test_a_wrong_flag_ends_in_one_line():
+    line = fails("--config=configs/quickstart.py", "--workdir=x", "--config.model.witdh=8")
+    assert "model.witdh" in line and "model.width" in line
+
+
+def test_help_is_printed():
+    assert "--mode:" in run("--help")
 
 
 def test_bad_inputs_end_in_one_line(tmp_path):
@@ -76,7 +64,7 @@ def test_bad_inputs_end_in_one_line(tmp_path):
 
 @pytest.fixture(scope="module")
 def killed_run(tmp_path_factory):
-    """A debug run that was killed after its first checkpoint, and went on with the same command."""
+    """A debug run that was killed after its first checkpoint, and resumed by the same command."""
     folder = tmp_path_factory.mktemp("run")
     workdir = folder / "work"
     arguments = (
@@ -90,14 +78,14 @@ def killed_run(tmp_path_factory):
         deadline = time.monotonic() + 500
         while not checkpoints.step_folders(workdir) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.poll() is None, "the run ended before it could be killed"
         process.send_signal(signal.SIGKILL)
     return arguments, workdir, run(*arguments)
 
 
-def test_a_killed_run_goes_on(killed_run):
+def test_a_killed_run_resumes(killed_run):
     _, workdir, output = killed_run
-    assert "going on from the checkpoint of step" in output
+    assert "resuming from the checkpoint of step" in output
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     train_steps = [line["step"] for line in lines if "train/total" in line]
     assert train_steps == sorted(set(train_steps)) and train_steps[-1] == 24
@@ -119,12 +107,13 @@ def test_evaluate_needs_no_config(killed_run):
     output = run(f"--workdir={workdir}", "--mode=evaluate", "--flip", "--config.evaluation.split=test")
     result = json.loads((workdir / "evaluation.json").read_text())
     assert "mean F1" in output and set(result) >= {"f1", "merged_f1", "mean_f1", "miou", "pixel_accuracy"}
-    assert len(result["f1"]) == 18 or len(result["f1"]) == 19
-    assert "averaged with the mirror image" in " ".join(output.split())
+    assert list(result["f1"]) == list(get_spec("synthetic").class_names)
+    assert all(0 <= result[name] <= 1 for name in ("mean_f1", "miou", "pixel_accuracy", "mean_accuracy"))
+    assert "averaged over: mirrored" in " ".join(output.split())
     assert "<h2>Worst 8</h2>" in (workdir / "evaluation.html").read_text()
 
 
-def test_predict_writes_maps_at_each_pictures_size(killed_run, tmp_path):
+def test_predict_writes_maps_at_the_size_of_each_image(killed_run, tmp_path):
     _, workdir, _ = killed_run
     sizes = {"wide": (40, 90), "tall": (120, 50)}
     for name, (height, width) in sizes.items():
@@ -135,11 +124,11 @@ def test_predict_writes_maps_at_each_pictures_size(killed_run, tmp_path):
         with Image.open(output / f"{name}.png") as labels:
             assert labels.mode == "P" and labels.size == size[::-1] and np.asarray(labels).max() < 19
         assert cv2.imread(str(output / f"{name}_overlay.jpg")).shape[:2] == size
-    workdir.joinpath("config.json").rename(tmp_path / "config.json")  # named pictures need none
+    workdir.joinpath("config.json").rename(tmp_path / "config.json")  # named images need none
     run(f"--workdir={workdir}", "--mode=predict", f"--output={output}", "--write=json", tmp_path / "*.jpg")
     (tmp_path / "config.json").rename(workdir / "config.json")
     assert len(json.loads((output / "predictions.json").read_text())["pictures"]) == 2
-    (tmp_path / "broken.jpg").write_text("no picture")
+    (tmp_path / "broken.jpg").write_text("no image")
     line = fails(f"--workdir={workdir}", "--mode=predict", f"--output={output}", tmp_path / "broken.jpg")
     assert "broken.jpg" in line
 

@@ -66,7 +66,7 @@ def save(
     """
     if jax.process_count() > 1:  # Orbax wants arrays that know of all hosts
         trees = jax.tree.map(ocp.utils.fully_replicated_host_local_array_to_global_array, dict(trees))
-    items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
+    items: dict[str, ocp.args.CheckpointArgs] = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
     items["window"] = ocp.args.JsonSave(window or {})
     items[reading.METADATA] = ocp.args.JsonSave(metadata.to_json())
     manager.save(step, args=ocp.args.Composite(**items), metrics={reading.SCORE: score}, force=True)

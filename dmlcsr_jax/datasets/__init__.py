@@ -1,19 +1,28 @@
-"""Data sets of faces: their classes, and how they are prepared and read."""
+"""Face parsing data sets: their classes, and how they are prepared and read."""
 
 import dataclasses
-from collections.abc import Mapping
+import pkgutil
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dmlcsr_jax.datasets.spec import FaceSpec
-from dmlcsr_jax.datasets.specs import SPECS
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.fields import check_choice, in_section
 
 if TYPE_CHECKING:
-    from dmlcsr_jax.datasets.builder import FaceBuilder
     from dmlcsr_jax.datasets.prepared import Dataset
+    from dmlcsr_jax.datasets.raw import RawDataset
 
-__all__ = ["Dataset", "DatasetSettings", "FaceSpec", "get_spec", "prepare"]
+__all__ = ["DATASETS", "DatasetSettings", "FaceSpec", "get_spec", "prepare"]
+
+# The name in `config.dataset.name` -> "module:Class" of a RawDataset.
+DATASETS = {
+    "synthetic": "dmlcsr_jax.datasets.synthetic:Synthetic",
+    "folder": "dmlcsr_jax.datasets.folder:Folder",
+    "celebamask_hq": "dmlcsr_jax.datasets.celebamask_hq:CelebAMaskHQ",
+    "lapa": "dmlcsr_jax.datasets.lapa:LaPa",
+    "helen": "dmlcsr_jax.datasets.helen:Helen",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,14 +30,18 @@ class DatasetSettings:
     """The section `config.dataset`.
 
     Attributes:
-      name: a name of `DATASETS`.
+      name: a key of `DATASETS`.
       path: the raw data.
-      data_dir: where prepared data lies; "" for TFDS's own place.
+      data_dir: where prepared data is stored; "" for TFDS's default.
       bad_files: "stop" or "skip".
-      options: the fields of the subsection of this data set's name, if there is one.
+      options: the fields of the subsection named after the data set, if there is one.
+
+    Raises:
+      UserError: `name` or `bad_files` is unknown.
     """
 
     name: str
+    _: dataclasses.KW_ONLY
     path: str = ""
     data_dir: str = ""
     bad_files: str = "stop"
@@ -36,82 +49,47 @@ class DatasetSettings:
 
     def __post_init__(self):
         with in_section("config.dataset"):
-            check_choice("name", self.name, _MAKERS)
+            check_choice("name", self.name, DATASETS)
             check_choice("bad_files", self.bad_files, ("stop", "skip"))
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> "DatasetSettings":
         """Reads `config.dataset`; UserError names a field that is out of range."""
-        options = section.get(section["name"], {})
-        return cls(section["name"], section["path"], section["data_dir"], section["bad_files"], dict(options))
+        shared = {field: section[field] for field in ("name", "path", "data_dir", "bad_files")}
+        return cls(**shared, options=dict(section.get(section["name"], {})))
 
 
 def get_spec(name: str) -> FaceSpec:
-    """The classes of a known data set; UserError names those there are."""
-    if name not in SPECS:
-        raise UserError(f"no data set {name!r} has classes of its own; choose one of {', '.join(SPECS)}")
-    return SPECS[name]
+    """The classes of a known data set; UserError lists the choices."""
+    spec = _find_spec(name) if name in DATASETS else None
+    if spec is None:
+        choices = ", ".join(known for known in DATASETS if _find_spec(known))
+        raise UserError(f"no data set {name!r} has classes of its own; choose one of {choices}")
+    return spec
 
 
 def prepare(settings: DatasetSettings) -> "Dataset":
-    """The data set, prepared unless that was done before.
+    """Prepares a data set unless that is already done, and returns it.
 
     Raises:
-      UserError: something is wrong with the raw data or the place to write.
+      UserError: an option or the raw data is invalid, or `data_dir` cannot be written.
     """
-    if settings.name != "synthetic" and not settings.path:
+    from dmlcsr_jax.datasets.builder import FaceBuilder  # TensorFlow Datasets takes a second to import
+
+    dataset_class = _find_class(settings.name)
+    if dataset_class.needs_path and not settings.path:
         raise UserError(f"config.dataset.path is empty; name the folder with the raw data of {settings.name}")
-    return _MAKERS[settings.name](settings).dataset()
+    path = (settings.path,) if dataset_class.needs_path else ()
+    create: Callable[..., RawDataset[Any]] = dataset_class
+    with in_section(f"config.dataset.{settings.name}"):
+        raw = create(*path, **settings.options)
+    return FaceBuilder(raw, data_dir=settings.data_dir, skip_bad_files=settings.bad_files == "skip").dataset()
 
 
-# Imported late, because TensorFlow Datasets takes a second, which those who only want classes need not wait.
-def _synthetic(config: DatasetSettings) -> "FaceBuilder":
-    from dmlcsr_jax.datasets.synthetic import Synthetic
-
-    sizes = {split: config.options[split] for split in ("train", "val", "test")}
-    return Synthetic(sizes, size=config.options["size"], seed=config.options["seed"], data_dir=config.data_dir)
+def _find_class(name: str) -> "type[RawDataset[Any]]":
+    return pkgutil.resolve_name(DATASETS[name])
 
 
-def _folder(config: DatasetSettings) -> "FaceBuilder":
-    from dmlcsr_jax.datasets.folder import Folder
-
-    return Folder(config.path, **_common(config))
-
-
-def _celebamask_hq(config: DatasetSettings) -> "FaceBuilder":
-    from dmlcsr_jax.datasets.celebamask_hq import CelebAMaskHQ
-
-    return CelebAMaskHQ(config.path, **config.options, **_common(config))
-
-
-def _lapa(config: DatasetSettings) -> "FaceBuilder":
-    from dmlcsr_jax.datasets.lapa import LaPa
-
-    return LaPa(config.path, **_common(config))
-
-
-def _helen(config: DatasetSettings) -> "FaceBuilder":
-    from dmlcsr_jax.datasets.helen import Helen
-
-    return Helen(config.path, **_common(config))
-
-
-def _common(config: DatasetSettings) -> dict[str, str]:
-    return {"data_dir": config.data_dir, "bad_files": config.bad_files}
-
-
-_MAKERS = {
-    "synthetic": _synthetic,
-    "folder": _folder,
-    "celebamask_hq": _celebamask_hq,
-    "lapa": _lapa,
-    "helen": _helen,
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Dataset":
-        from dmlcsr_jax.datasets.prepared import Dataset
-
-        return Dataset
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def _find_spec(name: str) -> FaceSpec | None:
+    """The classes that a data set has without its raw data; None if they depend on it."""
+    return getattr(_find_class(name), "spec", None)

@@ -1,5 +1,6 @@
-"""Encoded pictures and label maps to arrays and back."""
+"""Decodes and encodes images and label maps."""
 
+import functools
 import io
 import os
 import warnings
@@ -10,112 +11,128 @@ from PIL import Image, ImageOps
 
 from dmlcsr_jax.errors import UserError
 
-# OpenCV would print its own complaint about a broken file beside ours.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-MAX_PIXELS = 178_000_000  # Pillow itself refuses a little more
-# From half of that on Pillow warns; the refusal is enough.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+MAX_PIXELS = 178_000_000  # just below the size that Pillow refuses
 
 _GRAY_OF_8_BITS = b"\x08\x00"  # bit depth and color type in the header of a PNG file
-# Unfiltered, a map of few classes is both a smaller file and decoded in half the time.
+# Without filters, a label map of few classes is a smaller file and decodes in half the time.
 _LABEL_PNG = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_PNG_COMPRESSION, 6]
 
 
-def decode_image(data: bytes, name: str | os.PathLike = "the picture", max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """[H, W, 3] uint8 RGB of an encoded picture, as a viewer shows it.
+@functools.lru_cache
+def _silence_libraries() -> None:
+    """Turns off output about invalid files, because our errors name them. Called before decoding, by any thread."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # Pillow warns from half the size that it refuses.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-    It is turned as its EXIF orientation says; 16 bits are brought to 8, gray, palette and CMYK to RGB, what is
-    transparent lies on white, and of several frames the first is taken.
+
+def decode_image(data: bytes, name: str | os.PathLike[str] = "the image", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decodes an image file to [H, W, 3] uint8 RGB, as a viewer shows it.
+
+    The EXIF orientation is applied; 16 bits are reduced to 8; gray, palette and CMYK images are converted to RGB;
+    transparent pixels are blended with white; the first of several frames is used.
 
     Args:
-      data: a file's bytes, in any format that Pillow knows.
-      name: what to call it in the UserError raised where it cannot be decoded whole, or is too large.
-      max_pixels: how large it may be, told before it is decoded.
+      data: the contents of the file, in any format that Pillow reads.
+      name: the name of the file in errors.
+      max_pixels: the largest size allowed, checked before decoding.
+
+    Raises:
+      UserError: the image is too large or cannot be decoded completely.
     """
+    _silence_libraries()
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.width * picture.height > max_pixels:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError
-            if _needs_pillow(picture):
-                return rgb_array(picture)
-            if picture.format == "PNG":
-                picture.verify()  # OpenCV's reader would print its own line about a broken one
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+            if _needs_pillow(image):
+                return rgb_array(image)
+            if image.format == "PNG":
+                image.verify()  # OpenCV's reader prints a line about an invalid one
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except Image.DecompressionBombError as error:
-        raise UserError(f"{name} has more than {max_pixels // 10**6} megapixels; make it smaller") from error
+        raise UserError(f"{name} has more than {max_pixels // 10**6} megapixels; reduce its size") from error
     except (OSError, SyntaxError, ValueError, cv2.error):
-        image = None
-    if image is None or image.dtype != np.uint8:
-        raise UserError(f"{name} cannot be decoded as a picture; replace it by a whole JPEG or PNG file")
-    return image
+        pixels = None
+    if pixels is None or pixels.dtype != np.uint8:
+        raise UserError(f"{name} cannot be decoded as an image; replace it with an intact JPEG or PNG file")
+    return pixels
 
 
-def rgb_array(picture: Image.Image) -> np.ndarray:
-    """[H, W, 3] uint8 RGB of a Pillow picture; see `decode_image`. ValueError where its pixels are of floats."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode == "F":
-        raise ValueError("pixels of mode F have no range that is known; convert the picture to RGB")
-    if picture.mode.startswith("I"):  # 16 bits of gray
-        gray = np.clip((np.asarray(picture, np.int64) + 128) // 257, 0, 255).astype(np.uint8)
+def rgb_array(image: Image.Image) -> np.ndarray:
+    """Converts a Pillow image to [H, W, 3] uint8 RGB as `decode_image` does; ValueError if its pixels are floats."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("the range of pixels of mode F is unknown; convert the image to RGB")
+    if image.mode.startswith("I"):  # 16 bits of gray
+        gray = np.clip((np.asarray(image, np.int64) + 128) // 257, 0, 255).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=-1)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.array(picture.convert("RGB"))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
 
 
-def _needs_pillow(picture: Image.Image) -> bool:
-    """Whether OpenCV, which takes less memory, would show something else."""
-    return picture.has_transparency_data or picture.mode not in ("RGB", "L") or getattr(picture, "is_animated", False)
+def _needs_pillow(image: Image.Image) -> bool:
+    """Whether OpenCV, which needs less memory, would decode something else."""
+    return image.has_transparency_data or image.mode not in ("RGB", "L") or getattr(image, "is_animated", False)
 
 
-def decode_gray(data: bytes, name: str | os.PathLike) -> np.ndarray:
-    """[H, W] uint8 brightness of an encoded picture, colors and palettes included; arguments as `decode_image`."""
-    image = _decoded(data, cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise UserError(f"{name} cannot be decoded as a picture; replace it by a whole PNG file")
-    return image
+def decode_gray(data: bytes, name: str | os.PathLike[str]) -> np.ndarray:
+    """Decodes an image file of any mode to [H, W] uint8 brightness.
+
+    Raises:
+      UserError: it cannot be decoded; the message calls it `name`.
+    """
+    gray = _decode_gray(data)
+    if gray is None:
+        raise UserError(f"{name} cannot be decoded as an image; replace it with an intact PNG file")
+    return gray
 
 
-def decode_label(data: bytes, name: str | os.PathLike = "the label map") -> np.ndarray:
-    """[H, W] uint8 class numbers of an encoded label map: gray values, or the indices of a picture with a palette.
+def decode_label(data: bytes, name: str | os.PathLike[str] = "the label map") -> np.ndarray:
+    """Decodes a label map to [H, W] uint8 class numbers: gray values, or the palette indices of a palette image.
 
-    Raises UserError, which calls the map `name`, where it cannot be decoded or has more channels or bits than that.
+    Raises:
+      UserError: it cannot be decoded, or has several channels or more than 8 bits; the message calls it `name`.
     """
     if data[12:16] == b"IHDR" and data[24:26] == _GRAY_OF_8_BITS:
-        labels = _decoded(data, cv2.IMREAD_GRAYSCALE)
+        labels = _decode_gray(data)
         if labels is None:
-            raise UserError(f"{name} cannot be decoded as a label map; replace it by a PNG of class numbers")
+            raise UserError(f"{name} cannot be decoded as a label map; replace it with a PNG file of class numbers")
         return labels
+    _silence_libraries()
     try:
-        with Image.open(io.BytesIO(data)) as picture:  # OpenCV would turn indices into colors
-            if picture.mode not in ("1", "L", "P"):
+        with Image.open(io.BytesIO(data)) as image:  # OpenCV would convert palette indices to colors
+            if image.mode not in ("1", "L", "P"):
                 raise UserError(
-                    f"{name} has pixels of mode {picture.mode}; label maps need one channel of 8 bits (gray or palette)"
+                    f"{name} has pixels of mode {image.mode}; label maps need one channel of 8 bits (gray or palette)"
                 )
-            labels = np.array(picture, np.uint8)
+            return np.array(image, np.uint8)
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{name} cannot be decoded as a label map; replace it by a PNG of class numbers") from error
-    return labels
+        raise UserError(
+            f"{name} cannot be decoded as a label map; replace it with a PNG file of class numbers"
+        ) from error
 
 
 def encode_label(labels: np.ndarray) -> bytes:
-    """The PNG file, one gray channel, of [H, W] uint8 class numbers."""
+    """Encodes [H, W] uint8 class numbers as a gray PNG file."""
     if labels.dtype != np.uint8 or labels.ndim != 2:
         raise ValueError(f"labels must be [H, W] uint8, not {labels.shape} {labels.dtype}")
     return cv2.imencode(".png", labels, _LABEL_PNG)[1].tobytes()
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """The JPEG file, of a quality in 0..100, of [H, W, 3] uint8 RGB."""
+    """Encodes [H, W, 3] uint8 RGB as a JPEG file; `quality` is 0–100."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def encode_image(image: np.ndarray) -> bytes:
-    """The PNG file of [H, W, 3] uint8 RGB."""
+    """Encodes [H, W, 3] uint8 RGB as a PNG file."""
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def _decoded(data: bytes, flags: int) -> np.ndarray | None:
-    return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+def _decode_gray(data: bytes) -> np.ndarray | None:
+    _silence_libraries()
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None

@@ -1,81 +1,98 @@
 """LaPa (Liu et al., AAAI 2020): 22,176 faces, 11 classes, as the official archive unpacks.
 
-{train,val,test}/{images/*.jpg,labels/*.png,landmarks/*.txt}: sizes vary; a landmark file has the count 106 and then a
-point (x y, in pixels of the picture) a line.
+    {train,val,test}/images/*.jpg        sizes vary
+    {train,val,test}/labels/*.png        class numbers
+    {train,val,test}/landmarks/*.txt     the count 106, then one point per line
+
+Landmarks are x y, in pixels of the image.
 """
 
+import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from dmlcsr_jax.datasets import images, raw_files
-from dmlcsr_jax.datasets.builder import SPLITS, FaceBuilder
-from dmlcsr_jax.datasets.specs import LAPA as SPEC
+from dmlcsr_jax.datasets import raw_files
+from dmlcsr_jax.datasets.raw import Example, FeatureType, RawDataset
+from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 
 NUM_LANDMARKS = 106
 
+# In the order of the published labels. "left" is the left of the image.
+SPEC = FaceSpec(
+    name="lapa",
+    class_names=(
+        "background",
+        "skin",
+        "left_eyebrow",
+        "right_eyebrow",
+        "left_eye",
+        "right_eye",
+        "nose",
+        "upper_lip",
+        "inner_mouth",
+        "lower_lip",
+        "hair",
+    ),
+    flip_pairs=(("left_eyebrow", "right_eyebrow"), ("left_eye", "right_eye")),
+    score_groups={
+        "brows": ("left_eyebrow", "right_eyebrow"),
+        "eyes": ("left_eye", "right_eye"),
+        "mouth": ("upper_lip", "inner_mouth", "lower_lip"),
+        "overall": ("brows", "eyes", "nose", "mouth"),
+    },
+    terms="LaPa: non-commercial research and educational purposes only.",
+)
 
-class LaPa(FaceBuilder):
-    """The data set in the folder of the official archive.
 
-    Examples have a feature `landmarks`, [106, 2] float32 (x, y) in pixels of the picture; NaN where a face's landmark
-    file is missing or broken, which the summary tells.
+class LaPa(RawDataset[raw_files.Pair]):
+    """LaPa.
+
+    Examples have the feature `landmarks`, [106, 2] float32 (x, y) in pixels of the image; NaN, with a remark in the
+    summary, if the landmark file is missing or invalid.
 
     Args:
-      root: the folder.
-      bad_files: see `FaceBuilder`.
-      data_dir: likewise.
+      root: the unpacked archive.
+
+    Raises:
+      UserError: a folder is missing.
     """
 
-    name = "lapa"
+    spec = SPEC
+    features: Mapping[str, FeatureType] = {"landmarks": ((NUM_LANDMARKS, 2), np.float32)}
+    official_sizes: Mapping[str, int] = {"train": 18_176, "val": 2_000, "test": 2_000}
 
-    def __init__(self, root: str | os.PathLike, *, bad_files: str = "stop", data_dir: str | os.PathLike = ""):
+    def __init__(self, root: str | os.PathLike[str]):
         self._root = pathlib.Path(root).expanduser()
         raw_files.require_folders(self._root, "train")
-        folders = {split: self._root / split for split in SPLITS if (self._root / split).is_dir()}
-        self._files = {
-            split: raw_files.find_pairs(folder / "images", folder / "labels") for split, folder in folders.items()
-        }
-        listed = (str(path.relative_to(self._root)) for some in self._files.values() for pair in some for path in pair)
-        super().__init__(SPEC, key=raw_files.variant_key(self._root, listed), data_dir=data_dir, bad_files=bad_files)
+        self._pairs = raw_files.find_pairs(self._root)
+        listed = (str(path.relative_to(self._root)) for some in self._pairs.values() for pair in some for path in pair)
+        self.key = raw_files.variant_key(self._root, listed)
 
-    def items(self, split: str) -> Sequence[tuple[pathlib.Path, pathlib.Path]]:
-        """The pictures of a split and their label maps."""
-        return self._files.get(split, ())
+    def items(self, split: str) -> Sequence[raw_files.Pair]:
+        """The images of a split and their label maps."""
+        return self._pairs.get(split, ())
 
-    def example(self, item: tuple[pathlib.Path, pathlib.Path]) -> dict[str, Any]:
-        """One picture, its labels and its landmarks."""
-        picture, path = item
-        raw_files.require_pair(picture, path)
-        labels = images.decode_label(raw_files.read_bytes(path), path)
-        example = raw_files.make_example(picture.stem, picture, labels, path, SPEC, resize=True)
-        landmarks, remark = read_landmarks(path.parents[1] / "landmarks" / f"{picture.stem}.txt")
-        return example | {"landmarks": landmarks, "remark": remark}
-
-    def further_features(self) -> dict[str, tfds.features.FeatureConnector]:
-        """The landmarks."""
-        return {"landmarks": tfds.features.Tensor(shape=(NUM_LANDMARKS, 2), dtype=np.float32)}
-
-    def official_sizes(self) -> dict[str, int]:
-        """Those of the paper."""
-        return {"train": 18_176, "val": 2_000, "test": 2_000}
+    def example(self, item: raw_files.Pair) -> Example:
+        """An image, its labels and its landmarks."""
+        example = raw_files.read_pair(item, SPEC, resize=True)
+        landmarks, remark = read_landmarks(item.labels.parents[1] / "landmarks" / f"{item.image.stem}.txt")
+        return dataclasses.replace(example, features={"landmarks": landmarks}, remark=remark)
 
 
 def read_landmarks(path: pathlib.Path) -> tuple[np.ndarray, str]:
-    """[106, 2] float32 points (x, y) of a landmark file and ""; or NaN and, in words, what is wrong with it."""
+    """[106, 2] float32 points (x, y) of a landmark file and ""; NaN and a description of the problem if invalid."""
     try:
-        count, *points = raw_files.read_lines(path, f"the count {NUM_LANDMARKS} and then a point a line")
+        count, *points = raw_files.read_lines(path, f"the count {NUM_LANDMARKS} and then one point per line")
         landmarks = np.array([line.split() for line in points], np.float32)
         if int(count) == NUM_LANDMARKS and landmarks.shape == (NUM_LANDMARKS, 2) and np.isfinite(landmarks).all():
             return landmarks, ""
-        problem = f"{path} has no {NUM_LANDMARKS} points x y after the line {NUM_LANDMARKS}"
+        problem = f"{path} does not have {NUM_LANDMARKS} points x y after the line {NUM_LANDMARKS}"
     except ValueError:
-        problem = f"{path} is not a count and then a point a line"
+        problem = f"{path} is not a count followed by one point per line"
     except UserError as error:
         problem = str(error)
     return np.full((NUM_LANDMARKS, 2), np.nan, np.float32), f"landmarks are NaN: {problem}"

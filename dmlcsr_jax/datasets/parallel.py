@@ -1,19 +1,23 @@
-"""Work on many items by all cores."""
+"""A parallel `map`."""
 
 import collections
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-def parallel_map(function: Callable, items: Iterable, workers: int | None = None) -> Iterator:
-    """`map` by threads: results in order, only a few ahead of the reader.
+def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Iterator[R]:
+    """`map` on threads. Results are in order, and only a few items are processed ahead of the reader.
 
     Args:
-      function: called with one item; what it raises is raised here.
+      function: called with one item; its errors are raised here.
       items: any iterable.
-      workers: number of threads; one a core where None.
+      workers: number of threads; one per core if None.
     """
     workers = workers or os.cpu_count() or 1
     items = iter(items)

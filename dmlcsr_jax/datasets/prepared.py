@@ -1,4 +1,4 @@
-"""A data set that has been prepared: its classes, its examples, and what was counted."""
+"""A prepared data set: its classes, its examples, and its counts."""
 
 import dataclasses
 import functools
@@ -20,18 +20,22 @@ _UNDECODED = {"image": tfds.decode.SkipDecoding(), "label": tfds.decode.SkipDeco
 
 
 class Source:
-    """A split of a prepared data set, read at random.
+    """A split of a prepared data set, with random access.
 
-    `source[i]` is `{"image": encoded picture, "label": PNG of one channel of class numbers, "name": text}`, the first
-    two as bytes, and what further features the data set has as arrays. It may be read by many threads and sent to other
-    processes, where it opens its files anew.
+    `source[i]` is `{"image": bytes of an image file, "label": bytes of a PNG of class numbers, "name": str}`, plus the
+    data set's further features as arrays. It can be read by several threads and sent to other processes, which open
+    the files anew.
+
+    Args:
+      directory: the prepared data set.
+      split: the split's name.
     """
 
-    def __init__(self, directory: str | os.PathLike, split: str):
+    def __init__(self, directory: str | os.PathLike[str], split: str):
         self._directory, self._split = os.fspath(directory), split
         with quiet():
             builder = tfds.builder_from_directory(self._directory)
-            self._records = builder.as_data_source(split, decoders=_UNDECODED)
+            self._records = builder.as_data_source(split, decoders=_UNDECODED)  # pyright: ignore[reportCallIssue]
 
     def __len__(self) -> int:
         return len(self._records)
@@ -40,27 +44,27 @@ class Source:
         example = self._records[int(index)]
         return example | {"name": example["name"].decode()}
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type["Source"], tuple[str, str]]:
         return Source, (self._directory, self._split)
 
-    def __repr__(self) -> str:  # Grain puts it into its checkpoints
+    def __repr__(self) -> str:  # Grain stores it in its checkpoints
         return f"Source({self._directory!r}, {self._split!r})"
 
 
 def decode_example(encoded: Mapping[str, Any]) -> tuple[str, np.ndarray, np.ndarray]:
-    """Name, [H, W, 3] uint8 RGB image and [H, W] uint8 labels of one entry of a `Source`."""
+    """Decodes one element of a `Source`: name, [H, W, 3] uint8 RGB image, [H, W] uint8 labels."""
     name = encoded["name"]
     return name, decode_image(encoded["image"], name), decode_label(encoded["label"], name)
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A data set that is ready to be read.
+    """A prepared data set.
 
     Attributes:
-      spec: its classes.
-      directory: where its prepared files lie.
-      splits: name of a split -> number of examples.
+      spec: the classes.
+      directory: where its files are stored.
+      splits: split name -> number of examples.
     """
 
     spec: FaceSpec
@@ -69,11 +73,11 @@ class Dataset:
 
     @functools.cached_property
     def summary(self) -> Summary:
-        """What it holds, as counted when it was prepared."""
+        """The counts made during preparation."""
         return Summary.read(pathlib.Path(self.directory))
 
     def source(self, split: str) -> Source:
-        """The examples of a split; UserError names the splits there are."""
+        """The examples of a split; UserError lists the splits if there is none of that name."""
         if split not in self.splits:
             raise UserError(f"{self.spec.name} has no split {split!r}; it has {', '.join(self.splits)}")
         return Source(self.directory, split)

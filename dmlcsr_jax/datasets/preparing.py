@@ -1,103 +1,95 @@
-"""Writes the examples of a data set in parts, by all cores, so that a run that was killed can go on.
+"""Writes the examples of a data set in parts, on all cores, so that interrupted preparation can resume.
 
-A part (one file of a split) is there once its tally, a JSON file of the same name, is: that is written last, and both
-are renamed into place.
+A part (one file of a split) is finished once its tally, a JSON file of the same stem, exists. The tally is written
+last, and both files are renamed into place.
 """
 
 import dataclasses
 import itertools
 import json
-import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Generic, TypeVar
 
 import tensorflow_datasets as tfds
-from rich import console as rich_console
-from rich import progress as rich_progress
 from tensorflow_datasets.core import writer as tfds_writer
 
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import console, progress_bar
 from dmlcsr_jax.datasets.parallel import parallel_map
 from dmlcsr_jax.datasets.summary import Tally
+from dmlcsr_jax.files import replacing, write_text
 
 EXAMPLES_PER_PART = 256
 
+Item = TypeVar("Item")
+# A serialized example, None if it is skipped, and its tally.
+Prepared = tuple[bytes | None, Tally]
 
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """Some consecutive items of a split, and the files that they become.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part(Generic[Item]):
+    """Some consecutive items of a split, and the files for their examples.
 
     Attributes:
-      split: the split's name.
       items: what the examples are made from.
       records: the file of examples.
       tally_path: the JSON file of their `Tally`.
     """
 
-    split: str
-    items: Sequence[Any]
+    items: Sequence[Item]
     records: pathlib.Path
     tally_path: pathlib.Path
 
-    def is_there(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether an earlier run has written it."""
         return self.tally_path.exists() and self.records.exists()
 
     def tally(self) -> Tally:
-        """What it holds; it must be there."""
+        """The counts of a finished part."""
         return Tally(**json.loads(self.tally_path.read_text()))
 
 
-def make_parts(split: str, items: Sequence[Any], folder: pathlib.Path) -> list[Part]:
-    """A split's items in parts of at most `EXAMPLES_PER_PART`, to be written into a folder."""
-    starts = range(0, len(items), EXAMPLES_PER_PART)
-    names = [f"{split}-{number:05d}" for number in range(len(starts))]
-    return [
-        Part(split, items[start : start + EXAMPLES_PER_PART], folder / f"{name}.records", folder / f"{name}.json")
-        for start, name in zip(starts, names, strict=True)
-    ]
+def make_parts(split: str, items: Sequence[Item], folder: pathlib.Path) -> list[Part[Item]]:
+    """Divides the items of a split into parts of at most `EXAMPLES_PER_PART`, to be written to `folder`."""
+    parts = []
+    for number, start in enumerate(range(0, len(items), EXAMPLES_PER_PART)):
+        stem = f"{split}-{number:05d}"
+        some = items[start : start + EXAMPLES_PER_PART]
+        parts.append(Part(items=some, records=folder / f"{stem}.records", tally_path=folder / f"{stem}.json"))
+    return parts
 
 
-def write_parts(title: str, parts: Sequence[Part], prepare: Callable[[Any], tuple[bytes | None, Tally]]) -> None:
-    """Writes the parts that are not there yet, with a bar on the terminal.
+def write_parts(title: str, parts: Sequence[Part[Item]], prepare: Callable[[Item], Prepared]) -> None:
+    """Writes the parts that are not finished yet, with a progress bar.
 
     Args:
-      title: of the bar.
+      title: the description of the progress bar.
       parts: all parts of the data set.
-      prepare: item -> serialized example (None where it is left out) and its tally; called in many threads. What it
-        raises is raised here; the parts written until then stay.
+      prepare: makes an example from an item; called from several threads. Its errors are raised here; parts finished
+        before that are kept.
     """
-    missing = [part for part in parts if not part.is_there()]
-    total, left = (sum(len(part.items) for part in some) for some in (parts, missing))
+    unfinished = [part for part in parts if not part.is_finished()]
+    total, left = (sum(len(part.items) for part in some) for some in (parts, unfinished))
     if left < total:
-        console.print(f"{title}: going on, {total - left:,} of {total:,} were done before")
-    results = parallel_map(prepare, itertools.chain.from_iterable(part.items for part in missing))
-    with _progress_bar() as progress:
-        task = progress.add_task(title, total=total, completed=total - left)
-        for part in missing:
+        console.print(f"{title}: resuming, {total - left:,} of {total:,} examples are done")
+    results = parallel_map(prepare, itertools.chain.from_iterable(part.items for part in unfinished))
+    with progress_bar(title, transient=True) as progress:
+        task = progress.add_task("", total=total, completed=total - left, text="")
+        for part in unfinished:
             _write(part, itertools.islice(results, len(part.items)), lambda: progress.advance(task))
 
 
-def _write(part: Part, results: Iterable[tuple[bytes | None, Tally]], advance: Callable[[], None]) -> None:
+def _write(part: Part[Item], results: Iterable[Prepared], advance: Callable[[], None]) -> None:
     tally = Tally()
 
     def records() -> Iterator[tuple[int, bytes]]:
+        nonlocal tally
         for number, (example, counted) in enumerate(results):
-            nonlocal tally
             tally += counted
             advance()
             if example is not None:
                 yield number, example
 
-    unfinished = part.records.with_suffix(".unfinished")
-    tfds_writer.ExampleWriter(tfds.core.FileFormat.ARRAY_RECORD).write(unfinished, records())
-    os.replace(unfinished, part.records)
-    unfinished.write_text(json.dumps(dataclasses.asdict(tally)))
-    os.replace(unfinished, part.tally_path)
-
-
-def _progress_bar() -> rich_progress.Progress:
-    columns = (*rich_progress.Progress.get_default_columns(), rich_progress.MofNCompleteColumn())
-    terminal = rich_console.Console(stderr=True)
-    return rich_progress.Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal)
+    with replacing(part.records) as temporary:
+        tfds_writer.ExampleWriter(tfds.core.FileFormat.ARRAY_RECORD).write(temporary, records())
+    write_text(part.tally_path, json.dumps(dataclasses.asdict(tally)))

@@ -1,25 +1,33 @@
-"""Finding, reading and checking the files that data sets are made from; every mistake is a UserError that names one."""
+"""Finds, reads and checks the files of raw data. Every problem is a UserError that names the file."""
 
 import hashlib
 import pathlib
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from dmlcsr_jax.datasets import images
+from dmlcsr_jax.datasets.raw import SPLITS, Example
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 
-STORED_AS_THEY_ARE = {".jpg", ".jpeg", ".png"}
-PICTURES = STORED_AS_THEY_ARE | {".bmp", ".webp", ".tif", ".tiff"}
-_JPEG_QUALITY = 95  # of pictures that had to be resized
+_STORED_UNCHANGED = {".jpg", ".jpeg", ".png"}
+_IMAGES = _STORED_UNCHANGED | {".bmp", ".webp", ".tif", ".tiff"}
+_JPEG_QUALITY = 95  # of resized images
+
+
+class Pair(NamedTuple):
+    """An image file and the file of its label map."""
+
+    image: pathlib.Path
+    labels: pathlib.Path
 
 
 def find_files(folder: pathlib.Path, suffixes: set[str]) -> dict[str, pathlib.Path]:
-    """Stem -> file, in order, of the files in a folder that end in one of the suffixes."""
+    """Stem -> file, sorted, for the files in a folder that have one of the suffixes."""
     files = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() in suffixes and not path.name.startswith("."):
@@ -27,39 +35,64 @@ def find_files(folder: pathlib.Path, suffixes: set[str]) -> dict[str, pathlib.Pa
                 raise UserError(f"{path} and {files[path.stem].name} have the same stem; rename or remove one")
             files[path.stem] = path
     if not files:
-        raise UserError(f"{folder} holds no {'/'.join(sorted(suffixes))} files; add some or remove {folder.parent}")
+        raise UserError(f"{folder} has no {'/'.join(sorted(suffixes))} files; add some or remove {folder.parent}")
     return files
 
 
-def find_pairs(pictures: pathlib.Path, labels: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path]]:
-    """Pictures in a folder and the label maps (PNG) of the same stems in another, also where one of them is missing."""
-    found, found_labels = find_files(pictures, PICTURES), find_files(labels, {".png"})
+def find_pairs(root: pathlib.Path) -> dict[str, list[Pair]]:
+    """The pairs of each split with a folder in `root`: `SPLIT/images/*` and the `SPLIT/labels/*.png` of the same stem.
+
+    One file of a pair may be missing; see `read_pair`.
+    """
+    return {split: _pairs_of_split(root / split) for split in SPLITS if (root / split).exists()}
+
+
+def _pairs_of_split(folder: pathlib.Path) -> list[Pair]:
+    found, found_labels = find_files(folder / "images", _IMAGES), find_files(folder / "labels", {".png"})
     return [
-        (found.get(stem, pictures / f"{stem}.jpg"), found_labels.get(stem, labels / f"{stem}.png"))
+        Pair(
+            found.get(stem, folder / "images" / f"{stem}.jpg"),
+            found_labels.get(stem, folder / "labels" / f"{stem}.png"),
+        )
         for stem in sorted(found | found_labels)
     ]
 
 
-def require_pair(picture: pathlib.Path, label: pathlib.Path) -> None:
-    """Raises where one of a pair from `find_pairs` is missing."""
-    if not label.exists():
-        raise UserError(f"{picture} has no label map; add {label} or remove it")
-    if not picture.exists():
-        raise UserError(f"{label} has no picture; add it to {picture.parent} or remove the label map")
+def read_pair(pair: Pair, spec: FaceSpec, *, resize: bool) -> Example:
+    """The example of a pair; see `make_example`. UserError if one of its files is missing."""
+    if not pair.labels.exists():
+        raise UserError(f"{pair.image} has no label map; add {pair.labels} or remove it")
+    if not pair.image.exists():
+        raise UserError(f"{pair.labels} has no image; add it to {pair.image.parent} or remove the label map")
+    labels = read_labels(pair.labels)
+    return make_example(pair.image.stem, pair.image, labels=labels, label_path=pair.labels, spec=spec, resize=resize)
 
 
-def read_bytes(path: pathlib.Path) -> bytes:
-    """A file's contents."""
+def read_optional(path: pathlib.Path) -> bytes | None:
+    """The contents of a file; None if it does not exist."""
     try:
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; add it") from error
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); make it readable or remove it") from error
 
 
+def read_bytes(path: pathlib.Path) -> bytes:
+    """The contents of a file; UserError if it does not exist."""
+    data = read_optional(path)
+    if data is None:
+        raise UserError(f"{path} is missing; add it")
+    return data
+
+
+def read_labels(path: pathlib.Path) -> np.ndarray:
+    """[H, W] uint8 class numbers of a label map file."""
+    return images.decode_label(read_bytes(path), path)
+
+
 def read_lines(path: pathlib.Path, meaning: str) -> list[str]:
-    """The stripped lines of a text file, empty ones at its end left out; `meaning` is what each of them should be."""
+    """The stripped lines of a text file, without empty ones at its end; `meaning` says in errors what it contains."""
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
     except FileNotFoundError as error:
@@ -69,65 +102,72 @@ def read_lines(path: pathlib.Path, meaning: str) -> list[str]:
 
 
 def require_folders(root: pathlib.Path, *names: str) -> None:
-    """Raises where `config.dataset.path` is not a folder that holds these."""
+    """UserError unless `config.dataset.path` is a folder with these folders in it."""
     for folder in (root, *(root / name for name in names)):
         if not folder.is_dir():
             wanted = ", ".join(names)
-            raise UserError(f"config.dataset.path: {folder} is not a folder; {root} should hold {wanted}")
+            raise UserError(f"config.dataset.path: {folder} is not a folder; {root} should contain {wanted}")
 
 
 def variant_key(root: pathlib.Path, contents: Iterable[str]) -> str:
-    """The root folder's name and a hash of all that the prepared data comes from."""
+    """The name of the root folder and a hash of everything that determines the prepared data."""
     digest = hashlib.sha256("\n".join(contents).encode()).hexdigest()[:16]
     return f"{re.sub(r'[^A-Za-z0-9-]', '_', root.resolve().name)}_{digest}"
 
 
 def make_example(
-    name: str, picture: pathlib.Path, labels: np.ndarray, label_path: pathlib.Path, spec: FaceSpec, *, resize: bool
-) -> dict[str, Any]:
-    """One example as `FaceBuilder` wants it, checked.
+    name: str, image_path: pathlib.Path, *, labels: np.ndarray, label_path: pathlib.Path, spec: FaceSpec, resize: bool
+) -> Example:
+    """Makes an example and checks it.
 
     Args:
-      name: the example's.
-      picture: the file of the picture; stored as it is if it is a JPEG or PNG file of the labels' size.
+      name: the name of the example.
+      image_path: the image file; stored unchanged if it is a JPEG or PNG file of the labels' size.
       labels: [H, W] uint8.
-      label_path: the file to name where the labels are wrong.
-      spec: the classes that may occur.
-      resize: whether a picture of another size but the labels' shape is brought to the labels' size.
+      label_path: the file to name if the labels are invalid.
+      spec: the classes.
+      resize: whether an image of another size but the same aspect ratio is resized to the labels' size.
 
     Raises:
-      UserError: the picture cannot be read, its shape is not that of the labels, or a label is no class.
+      UserError: the image cannot be read, its size does not match the labels, or a label is not a class.
     """
-    data = read_bytes(picture)
-    image = images.decode_image(data, picture)
+    data = read_bytes(image_path)
+    image = images.decode_image(data, image_path)
+    _check_values(labels, label_path, spec)
+    if labels.shape != image.shape[:2]:
+        if not resize or not _same_aspect(labels.shape, image.shape):
+            sizes = f"{size_text(labels)} but {image_path.name} is {size_text(image)}"
+            wanted = "aspect ratio" if resize else "size"
+            raise UserError(f"{label_path} is {sizes}; they must have the same {wanted}")
+        data = _resized_jpeg(image, labels.shape)
+    elif image_path.suffix.lower() not in _STORED_UNCHANGED:
+        data = images.encode_image(image)
+    return Example(image=data, labels=labels, name=name)
+
+
+def size_text(image: np.ndarray) -> str:
+    """The size of [H, W, ...] for messages: "WIDTHxHEIGHT"."""
+    return f"{image.shape[1]}x{image.shape[0]}"
+
+
+def _check_values(labels: np.ndarray, path: pathlib.Path, spec: FaceSpec) -> None:
     values = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
     outside = [int(value) for value in values if value >= spec.num_classes and value != spec.ignore_id]
     if outside:
         raise UserError(
-            f"{label_path} has value {outside[0]}; {spec.num_classes} classes allow 0 to {spec.num_classes - 1}, "
+            f"{path} has value {outside[0]}; {spec.num_classes} classes allow 0 to {spec.num_classes - 1}, "
             f"and {spec.ignore_id}"
         )
-    if labels.shape != image.shape[:2]:
-        sizes = [f"{shape[1]}x{shape[0]}" for shape in (labels.shape, image.shape)]
-        if not resize or not _same_shape(labels.shape, image.shape):
-            wish = "shape" if resize else "size"
-            raise UserError(
-                f"{label_path} is {sizes[0]} but {picture.name} is {sizes[1]}; they must have the same {wish}"
-            )
-        data = _resized_jpeg(image, labels.shape)
-    elif picture.suffix.lower() not in STORED_AS_THEY_ARE:
-        data = images.encode_image(image)
-    return {"image": data, "label": labels, "name": name}
 
 
-def _same_shape(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
-    """Whether two sizes (height, width) have one aspect ratio, to a pixel."""
+def _same_aspect(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
+    """Whether two sizes (height, width) have the same aspect ratio, to within a pixel."""
     (height, width), (other_height, other_width) = first[:2], second[:2]
     return abs(width * other_height - other_width * height) <= max(height, width, other_height, other_width)
 
 
-def _resized_jpeg(image: np.ndarray, size: tuple[int, int]) -> bytes:
-    """JPEG of [H, W, 3] uint8 RGB at a size (height, width), shrunk by averaging."""
+def _resized_jpeg(image: np.ndarray, size: tuple[int, ...]) -> bytes:
+    """Resizes [H, W, 3] uint8 RGB to (height, width) and encodes it as JPEG; averages if that is smaller."""
     smaller = size[0] < image.shape[0]
     interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return images.encode_jpeg(cv2.resize(image, size[::-1], interpolation=interpolation), _JPEG_QUALITY)

@@ -1,4 +1,4 @@
-"""What a prepared data set holds, counted while it is prepared, and how that is shown."""
+"""Counts of a prepared data set: made during preparation, stored, and shown."""
 
 import dataclasses
 import json
@@ -10,22 +10,24 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from dmlcsr_jax.datasets.spec import FaceSpec
+from dmlcsr_jax.files import write_text
 
-_SHOWN = 10  # messages of a kind on the screen; the file has them all
+_MAX_SHOWN = 10  # messages of each kind on the terminal; the file has all
 
 
 @dataclasses.dataclass
 class Tally:
-    """Counts of a split, or of a part of it.
+    """Counts of a split or of a part of it.
 
     Attributes:
       examples: number of examples.
-      pixels: class name -> pixels of it in all label maps; "ignored" those of the spec's `ignore_id`.
-      skipped: what was left out and why, a line each.
-      remarks: what was used although something beside picture and labels is wrong, a line each.
+      pixels: class name -> number of pixels in all label maps; "ignored" counts those of the spec's `ignore_id`.
+      skipped: one line per skipped example, with the reason.
+      remarks: one line per example with a problem apart from image and labels.
     """
 
     examples: int = 0
+    _: dataclasses.KW_ONLY
     pixels: dict[str, int] = dataclasses.field(default_factory=dict)
     skipped: list[str] = dataclasses.field(default_factory=list)
     remarks: list[str] = dataclasses.field(default_factory=list)
@@ -40,7 +42,7 @@ class Tally:
 
 
 def count_pixels(labels: np.ndarray, spec: FaceSpec) -> dict[str, int]:
-    """Class name -> pixels, of an integer label map of the spec's classes and its `ignore_id` ("ignored")."""
+    """Counts the pixels of each class, and of `spec.ignore_id` as "ignored", in a [H, W] uint8 label map."""
     counts = np.bincount(labels.ravel(), minlength=256)
     found = dict(zip(spec.class_names, counts.tolist(), strict=False))
     return found | {"ignored": int(counts[spec.ignore_id])}
@@ -48,59 +50,60 @@ def count_pixels(labels: np.ndarray, spec: FaceSpec) -> dict[str, int]:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a whole prepared data set holds.
+    """Counts of a prepared data set.
 
     Attributes:
-      splits: name of a split -> its counts.
-      official: name of a split -> number of examples that its publication names; empty where there is none.
-      notes: what is to be known about the whole, such as how it was split.
+      splits: split name -> its counts.
+      official: split name -> number of examples according to the publication; empty if there is none.
+      notes: lines about the whole data set, such as how it was split.
     """
 
     splits: Mapping[str, Tally]
+    _: dataclasses.KW_ONLY
     official: Mapping[str, int] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def write(self, directory: pathlib.Path) -> None:
         """Writes `summary.json`."""
-        (directory / "summary.json").write_text(json.dumps(dataclasses.asdict(self), indent=1))
+        write_text(directory / "summary.json", json.dumps(dataclasses.asdict(self), indent=1))
 
     @classmethod
     def read(cls, directory: pathlib.Path) -> "Summary":
-        """The reverse of `write`."""
+        """Reads `summary.json`."""
         values = json.loads((directory / "summary.json").read_text())
         splits = {name: Tally(**tally) for name, tally in values["splits"].items()}
-        return cls(splits, values["official"], tuple(values["notes"]))
+        return cls(splits, official=values["official"], notes=tuple(values["notes"]))
 
     @property
     def skipped(self) -> list[str]:
-        """What was left out of all splits and why."""
+        """One line per skipped example of all splits, with the reason."""
         return [line for tally in self.splits.values() for line in tally.skipped]
 
     def differences(self) -> list[str]:
-        """A line for every split whose number of examples is not the official one."""
+        """One line per split whose number of examples differs from the official one."""
         found = {split: tally.examples for split, tally in self.splits.items()}
         return [
-            f"{split}: {found.get(split, 0):,} examples, officially {self.official.get(split, 0):,}"
+            f"{split}: {found.get(split, 0):,} examples instead of {self.official.get(split, 0):,}"
             for split in dict.fromkeys([*self.official, *found])
             if self.official and found.get(split, 0) != self.official.get(split, 0)
         ]
 
     def show(self, spec: FaceSpec, directory: str) -> Iterator[RenderableType]:
-        """The summary for a terminal: examples by split, pixels by class, what was skipped and why."""
+        """The summary for a terminal: examples per split, pixels per class, notes, and problems."""
         yield _examples_table(self)
         yield _pixels_table(self, spec)
         yield from self.notes
-        yield from (f"not the official number – {line}" for line in self.differences())
+        yield from (f"not the official size – {line}" for line in self.differences())
         remarks = [line for tally in self.splits.values() for line in tally.remarks]
-        for title, lines in (("left out", self.skipped), ("used, but", remarks)):
-            yield from (f"{title}: {line}" for line in lines[:_SHOWN])
-            if len(lines) > _SHOWN:
-                yield f"{title}: {len(lines) - _SHOWN} more, all in {directory}/summary.json"
+        for title, lines in (("skipped", self.skipped), ("used, but", remarks)):
+            yield from (f"{title}: {line}" for line in lines[:_MAX_SHOWN])
+            if len(lines) > _MAX_SHOWN:
+                yield f"{title}: {len(lines) - _MAX_SHOWN} more, all in {directory}/summary.json"
 
 
 def _examples_table(summary: Summary) -> Table:
     table = Table("split", title="examples")
-    columns = ["examples", "officially", "left out"] if summary.official else ["examples", "left out"]
+    columns = ["examples", "official", "skipped"] if summary.official else ["examples", "skipped"]
     for column in columns:
         table.add_column(column, justify="right")
     for split, tally in summary.splits.items():
@@ -110,7 +113,7 @@ def _examples_table(summary: Summary) -> Table:
 
 
 def _pixels_table(summary: Summary, spec: FaceSpec) -> Table:
-    """Pixels of each class, in numbers and as a share of its split."""
+    """Pixels per class, absolute and as a percentage of the split."""
     table = Table("class", title="pixels")
     for split in summary.splits:
         table.add_column(split, justify="right")

@@ -1,65 +1,60 @@
-"""The embedded data set: faces drawn by code, with the 19 classes of CelebAMask-HQ."""
+"""The built-in data set: faces drawn by code, with the 19 classes of CelebAMask-HQ."""
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Sequence
 
-from dmlcsr_jax.datasets.builder import SPLITS, FaceBuilder
+from dmlcsr_jax.datasets import celebamask_hq
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.datasets.images import encode_jpeg
-from dmlcsr_jax.datasets.specs import SYNTHETIC as SPEC
-from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.datasets.raw import SPLITS, Example, RawDataset
+from dmlcsr_jax.fields import check_range
 
-_SMALLEST = 32  # pixels; below, eyes and lips are gone
+SPEC = dataclasses.replace(celebamask_hq.SPEC, name="synthetic", terms="drawn by code, no restrictions")
+
+_MIN_SIZE = 32  # eyes and lips vanish in smaller images
 _JPEG_QUALITY = 95
 
 
-class Synthetic(FaceBuilder):
-    """Faces drawn from a seed, no two splits with a face in common.
+class Synthetic(RawDataset[tuple[str, int]]):
+    """Faces drawn from a seed. No face is in two splits.
 
-    A face depends on the seed, its split and its number only, so a larger split begins with the faces of a smaller one.
+    A face depends only on the seed, its split and its number, so a larger split begins with the faces of a smaller one.
 
     Args:
-      sizes: number of faces of "train", "val" and "test"; 0 or absent for a split that is not there.
-      size: side of the square pictures in pixels.
-      seed: whole number from 0.
-      data_dir: where prepared data lies, see `FaceBuilder`.
+      train: number of training faces.
+      val: number of validation faces; 0 for no such split.
+      test: number of test faces; likewise.
+      size: side of the square images in pixels.
+      seed: a nonnegative integer.
 
     Raises:
-      UserError: a number that makes no sense, named by its field of the configuration.
+      FieldError: an argument is out of range.
     """
 
-    def __init__(self, sizes: Mapping[str, int], *, size: int = 256, seed: int = 0, data_dir: str | os.PathLike = ""):
-        counts = {split: sizes.get(split, 0) for split in SPLITS}
-        _check(counts, size, seed)
-        self._sizes, self._size, self._seed = counts, size, seed
-        key = f"{size}px-{'-'.join(str(count) for count in counts.values())}-seed{seed}"
-        super().__init__(SPEC, key=key, data_dir=data_dir)
+    spec = SPEC
+    needs_path = False
+
+    def __init__(self, *, train: int, val: int = 0, test: int = 0, size: int = 256, seed: int = 0):
+        check_range("train", train, at_least=1)
+        check_range("val", val, at_least=0)
+        check_range("test", test, at_least=0)
+        check_range("size", size, at_least=_MIN_SIZE)
+        check_range("seed", seed, at_least=0)
+        self._counts = {"train": train, "val": val, "test": test}
+        self._size, self._seed = size, seed
+        self.key = f"{size}px-{train}-{val}-{test}-seed{seed}"
 
     def items(self, split: str) -> Sequence[tuple[str, int]]:
         """The split and the number of each of its faces."""
-        return [(split, index) for index in range(self._sizes[split])]
+        return [(split, index) for index in range(self._counts[split])]
 
-    def example(self, item: tuple[str, int]) -> dict[str, Any]:
+    def example(self, item: tuple[str, int]) -> Example:
         """Draws one face."""
         split, index = item
-        image, label = draw_face(face_seed(self._seed, split, index), self._size)
-        return {"image": encode_jpeg(image, _JPEG_QUALITY), "label": label, "name": f"{split}_{index:06d}"}
+        image, labels = draw_face(face_seed(self._seed, split, index), self._size)
+        return Example(image=encode_jpeg(image, _JPEG_QUALITY), labels=labels, name=f"{split}_{index:06d}")
 
 
 def face_seed(seed: int, split: str, index: int) -> int:
-    """The seed of one face: another one for every data set's seed, split and number below 2³²."""
+    """The seed of one face; unique for each data set seed, split and index below 2³²."""
     return (seed * len(SPLITS) + SPLITS.index(split) << 32) + index
-
-
-def _check(counts: Mapping[str, int], size: int, seed: int) -> None:
-    field = "config.dataset.synthetic"
-    for split, count in counts.items():
-        if count < 0:
-            raise UserError(f"{field}.{split} is {count}; give a number of faces, 0 for none")
-    if not counts["train"]:
-        raise UserError(f"{field}.train is 0; give at least 1 face to train on")
-    if size < _SMALLEST:
-        raise UserError(f"{field}.size is {size}; give at least {_SMALLEST} pixels")
-    if seed < 0:
-        raise UserError(f"{field}.seed is {seed}; give a whole number from 0")

@@ -1,1 +1,1 @@
-"""Scores: confusion matrices and what is read from them."""
+"""Scores of a network on a split: confusion matrices, protocols, curves, and a page of examples."""

@@ -1,4 +1,4 @@
-"""From label maps to scores, by one confusion matrix over a whole split."""
+"""Scores from label maps, by one confusion matrix over a whole split."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,10 +20,10 @@ def confusion_matrix(
       ignore: the label value that is never counted.
 
     Returns:
-      [C, C] int64, rows by label, columns by prediction. Matrices of several pictures may be added.
+      [C, C] int64, rows by label, columns by prediction. The matrices of several images may be added.
 
     Raises:
-      ValueError: the shapes differ, or a value to count is no class.
+      ValueError: the shapes differ, or a counted value is no class.
     """
     label, prediction = np.asarray(label), np.asarray(prediction)
     if label.shape != prediction.shape:
@@ -45,24 +45,24 @@ def _class_numbers(values: np.ndarray, num_classes: int, what: str) -> np.ndarra
 
 
 def scores(confusion: np.ndarray, spec: FaceSpec) -> dict[str, Any]:
-    """Reads the scores of a split from its confusion matrix, as the published evaluation does.
+    """Computes the scores of a split from its confusion matrix, as the published evaluation does.
 
     With A the pixels labeled as a class and B those predicted as it: F1 = 2 |A ∩ B| / (|A| + |B|), IoU =
-    |A ∩ B| / |A ∪ B|. A merged F1 is that of its classes taken as one class: taking one eye for the other is right.
+    |A ∩ B| / |A ∪ B|. A merged F1 treats its classes as one class: confusing one eye with the other is no error.
 
     Args:
       confusion: [C, C] counts, rows by label.
       spec: the C classes and their score groups.
 
     Returns:
-      A dict that is written to JSON as it is; fractions in 0..1 as Python floats, None where there is nothing to
-      divide by (a class that is neither in the labels nor in the predictions), and such classes are left out of means:
-      `f1`: class -> F1, background too; `merged_f1`: group -> F1; `mean_f1`: over the classes but background;
-      `miou`: mean IoU over all classes; `pixel_accuracy`: |right| / |all|; `mean_accuracy`: mean |A ∩ B| / |A| over
+      A JSON-compatible dict of fractions in 0..1. A score is None if its denominator is 0 (a class that is neither in
+      the labels nor in the predictions); means leave such classes out.
+      `f1`: class -> F1, background included; `merged_f1`: group -> F1; `mean_f1`: over the foreground classes;
+      `miou`: mean IoU over all classes; `pixel_accuracy`: |correct| / |all|; `mean_accuracy`: mean |A ∩ B| / |A| over
       the classes in the labels.
 
     Raises:
-      ValueError: the matrix is not of the spec's classes.
+      ValueError: the matrix does not fit the classes of the spec.
     """
     confusion = np.asarray(confusion)
     if confusion.shape != (spec.num_classes, spec.num_classes):
@@ -85,20 +85,20 @@ def scores(confusion: np.ndarray, spec: FaceSpec) -> dict[str, Any]:
 
 
 def _merged_f1(confusion: np.ndarray, members: set[int]) -> float | None:
-    members = sorted(members)
-    both = confusion[np.ix_(members, members)].sum()
-    return _number(_ratio(2 * both, confusion[members].sum() + confusion[:, members].sum()))
+    chosen = sorted(members)
+    both = confusion[np.ix_(chosen, chosen)].sum()
+    return _number(_ratio(2 * both, confusion[chosen].sum() + confusion[:, chosen].sum()))
 
 
 def _members(names: Iterable[str], spec: FaceSpec) -> set[int]:
-    """The class numbers that names of classes and of score groups stand for."""
+    """The class numbers that names of classes and of score groups refer to."""
     groups = [name for name in names if name in spec.score_groups and name not in spec.class_names]
     classes = {spec.class_id(name) for name in names if name not in groups}
     return classes.union(*(_members(spec.score_groups[name], spec) for name in groups))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """`part` / `whole`, NaN where the whole is nothing."""
+    """`part` / `whole`, NaN where `whole` is 0."""
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
@@ -113,5 +113,5 @@ def _number(value: np.ndarray) -> float | None:
 
 
 def headline(result: Mapping[str, Any], spec: FaceSpec) -> float:
-    """The score of `scores` that `spec.headline` names, 0 where it has nothing to divide by."""
+    """The score that `spec.headline` names; 0 if it is None."""
     return (result["merged_f1"] | result)[spec.headline] or 0.0

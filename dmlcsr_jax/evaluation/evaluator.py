@@ -63,12 +63,13 @@ class Evaluator:
         return make_predict_step(
             self.model,
             preprocessing=self.preprocessing,
-            augmentation=self._views,
-            flip_table=self.spec.flip_table() if self._views.flip else None,
+            augmentation=self.views,
+            flip_table=self.spec.flip_table() if self.views.flip else None,
         )
 
     @property
-    def _views(self) -> TestTimeAugmentation:
+    def views(self) -> TestTimeAugmentation:
+        """The views that are averaged, those of the protocol included."""
         flip = self.augmentation.flip or PROTOCOLS[self.protocol].flip
         return dataclasses.replace(self.augmentation, flip=flip)
 
@@ -182,18 +183,18 @@ def score_table(results: Mapping[str, Scores], title: str) -> Table:
     for name in results:
         table.add_column(name, justify="right")
 
-    def row(name: str, *path: str, style: str | None = None) -> None:
-        values = [functools.reduce(lambda scores, key: scores[key], path, result) for result in results.values()]
+    def row(name: str, read: Callable[[Scores], float | None], style: str | None = None) -> None:
+        values = map(read, results.values())
         table.add_row(name, *("–" if value is None else f"{100 * value:.2f}" for value in values), style=style)
 
     first = next(iter(results.values()))
     for group in ("f1", "merged_f1"):
         for name in first[group]:
-            row(name, group, name)
+            row(name, lambda result, group=group, name=name: result[group][name])
         if first[group]:
             table.add_section()
-    row("mean F1 (foreground)", "mean_f1", style="bold")
-    row("mean IoU (all)", "miou")
-    row("pixel accuracy", "pixel_accuracy")
-    row("mean accuracy", "mean_accuracy")
+    row("mean F1 (foreground)", lambda result: result["mean_f1"], style="bold")
+    row("mean IoU (all)", lambda result: result["miou"])
+    row("pixel accuracy", lambda result: result["pixel_accuracy"])
+    row("mean accuracy", lambda result: result["mean_accuracy"])
     return table

@@ -89,33 +89,33 @@ class Experiment:
         Raises:
           UserError: a field is out of range; names it.
         """
-        model = config.model.to_dict()
+        fields = config.to_dict()
+        image, model = fields["input"], fields["model"]
         pretrained_backbone = model.pop("pretrained_backbone")
-        image = config.input
         with in_section("config"):
-            check_range("seed", config.seed, at_least=0)
-            check_range("profile", config.profile, at_least=0)
+            check_range("seed", fields["seed"], at_least=0)
+            check_range("profile", fields["profile"], at_least=0)
         with in_section("config.input"):
-            check_range("height", image.height, at_least=1)
-            check_range("width", image.width, at_least=1)
-            check_range("num_workers", image.num_workers, at_least=0)
-            check_choice("channel_order", image.channel_order, ("RGB", "BGR"))
+            check_range("height", image["height"], at_least=1)
+            check_range("width", image["width"], at_least=1)
+            check_range("num_workers", image["num_workers"], at_least=0)
+            check_choice("channel_order", image["channel_order"], ("RGB", "BGR"))
         with in_section("config.model"):
             create_model(2, **model)  # its fields are checked, whatever the classes
         return cls(
-            profile=config.profile,
-            seed=config.seed,
-            dataset=DatasetSettings.from_config(config.dataset),
-            size=(image.height, image.width),
-            channel_order=image.channel_order,
-            num_workers=image.num_workers,
-            augmentation=read_section(Augmentation, config, "input"),
-            label_noise=read_section(LabelNoise, config, "label_noise"),
+            profile=fields["profile"],
+            seed=fields["seed"],
+            dataset=DatasetSettings.from_config(fields["dataset"]),
+            size=(image["height"], image["width"]),
+            channel_order=image["channel_order"],
+            num_workers=image["num_workers"],
+            augmentation=read_section(Augmentation, fields, "input"),
+            label_noise=read_section(LabelNoise, fields, "label_noise"),
             model=model,
-            initial=InitialWeights(config.seed, pretrained_backbone, config.init_from),
-            loss=read_section(LossWeights, config, "loss"),
-            optimizer=read_section(OptimizerSettings, config, "optimizer"),
-            regulation=read_section(SelfRegulation, config, "self_regulation"),
-            training=read_section(TrainingSettings, config, "training"),
-            evaluation=read_section(EvaluationSettings, config, "evaluation"),
+            initial=InitialWeights(fields["seed"], pretrained_backbone, fields["init_from"]),
+            loss=read_section(LossWeights, fields, "loss"),
+            optimizer=read_section(OptimizerSettings, fields, "optimizer"),
+            regulation=read_section(SelfRegulation, fields, "self_regulation"),
+            training=read_section(TrainingSettings, fields, "training"),
+            evaluation=read_section(EvaluationSettings, fields, "evaluation"),
         )

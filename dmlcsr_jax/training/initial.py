@@ -66,7 +66,8 @@ def transfer(source: Variables, fresh: Variables, name: str) -> dict[str, Any]:
     Raises:
       UserError: another layer is missing or of another shape.
     """
-    given, wanted = (traverse_util.flatten_dict(tree, sep="/") for tree in (source, fresh))
+    given: dict[str, Any] = traverse_util.flatten_dict(source, sep="/")
+    wanted: dict[str, Any] = traverse_util.flatten_dict(fresh, sep="/")
     fresh_layers = []
     for path, value in wanted.items():
         found = given.get(path)

@@ -28,7 +28,7 @@ class RunLog:
       active: False on all hosts but the first, which then write nothing.
     """
 
-    def __init__(self, workdir: pathlib.Path, start_step: int, active: bool = True):
+    def __init__(self, workdir: pathlib.Path, start_step: int, *, active: bool = True):
         self.active = active
         if not active:
             return

@@ -74,7 +74,7 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
         start = int(state.step)
         batches = plan.input.batches(start)
         log = RunLog(workdir, start, active=is_first())
-        report = Reporter(settings, plan, log, progress, start, window)
+        report = Reporter(settings, plan, log, progress, start=start, window=window)
         for step in range(start + 1, plan.total_steps + 1):
             with traced(step, state):
                 state, terms = train_step(state, shard(next(batches)))

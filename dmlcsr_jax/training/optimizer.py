@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.fields import check_choice, check_range, read_section
@@ -91,7 +92,7 @@ def make_schedule(
     base, minimum = optimizer.learning_rate, optimizer.learning_rate * optimizer.minimum_factor
 
     def by_epoch(schedule: optax.Schedule) -> optax.Schedule:
-        return lambda step: schedule(step // steps_per_epoch)
+        return lambda step: schedule(jnp.asarray(step) // steps_per_epoch)
 
     parts = []  # schedule, epochs
     if optimizer.warmup_epochs:
@@ -106,13 +107,13 @@ def make_schedule(
         parts.append((stage_one, stage_one_epochs - optimizer.warmup_epochs))
     if regulation.enabled:
         cycle = _cosine(base * regulation.learning_rate_factor, minimum, regulation.cycle_epochs)
-        parts.append((by_epoch(lambda epoch: cycle(epoch % regulation.cycle_epochs)), 0))
+        parts.append((by_epoch(lambda epoch: cycle(jnp.asarray(epoch) % regulation.cycle_epochs)), 0))
 
     schedules, lengths = zip(*parts, strict=True)
     ends = [sum(lengths[: i + 1]) * steps_per_epoch for i in range(len(lengths) - 1)]
     joined = optax.join_schedules(schedules, ends)
 
-    def schedule(step: jax.Array | int) -> jax.Array:
+    def schedule(step: ArrayLike) -> jax.Array:
         return jnp.asarray(joined(jnp.asarray(step, int)))  # 64 bits where they are enabled, for the rate too
 
     return schedule

@@ -1,4 +1,4 @@
-"""SIGTERM: the notice that a machine is about to be taken away."""
+"""SIGTERM: the notice that a machine is about to be preempted."""
 
 import contextlib
 import signal
@@ -11,9 +11,9 @@ from jax.experimental import multihost_utils
 
 @contextlib.contextmanager
 def preemption_notice() -> Iterator[Callable[[int], bool]]:
-    """Within it SIGTERM does not end the process; gives (step) -> whether to save and stop after this step.
+    """A context in which SIGTERM does not end the process; gives (step) -> whether to save and stop after this step.
 
-    On many hosts, JAX's own service hears the signal on any of them and makes all stop after the same step.
+    With several hosts, JAX's own service receives the signal on any of them and makes all stop after the same step.
     """
     if jax.process_count() > 1:
         yield multihost_utils.reached_preemption_sync_point

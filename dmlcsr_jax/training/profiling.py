@@ -1,4 +1,4 @@
-"""A trace of where the time of training steps goes."""
+"""Profiles of training steps."""
 
 import itertools
 import pathlib
@@ -15,14 +15,14 @@ WARM_UP = 2  # steps before the trace: the first one compiles
 
 @contextmanager
 def step_tracer(folder: pathlib.Path, steps: int) -> Iterator[Callable[[int, Any], AbstractContextManager]]:
-    """Within it, gives (step, state) -> the context to take that step in; some steps are traced by `jax.profiler`.
+    """A context that gives (step, state) -> the context to take that step in; `jax.profiler` traces some steps.
 
-    `state` is what the step before returned; the trace waits for it before it begins and before it ends.
+    `state` is the result of the step before; the trace waits for it before it begins and before it ends.
 
     Args:
       folder: receives the trace, for TensorBoard's profile page (XProf), and in it `perfetto_trace.json.gz` for
         ui.perfetto.dev.
-      steps: how many are traced, from the third one that this process takes; 0 traces none.
+      steps: how many to trace, from the third one of this process on; 0 for none.
     """
     count = itertools.count()
     running = False

@@ -38,13 +38,14 @@ class Reporter:
         plan: Plan,
         log: RunLog,
         progress: Progress,
+        *,
         start: int,
         window: Window,
     ):
         self._settings, self._plan, self._log, self._progress = settings, plan, log, progress
         self._task = progress.add_task("", total=plan.total_steps, completed=start, text="compiling")
         self._averages = {
-            name: clu_metrics.Average(total=np.float32(total), count=np.int32(count))
+            name: clu_metrics.Average(total=np.float32(total), count=np.int32(count))  # pyright: ignore[reportCallIssue]
             for name, (total, count) in window.items()
         }
         self._totals: list[tuple[int, jax.Array]] = []
@@ -85,7 +86,7 @@ class Reporter:
 
     def _write_line(self, step: int) -> None:
         values = {name: float(average.compute()) for name, average in self._averages.items()}
-        values["learning_rate"] = float(self._plan.schedule(step - 1))
+        values["learning_rate"] = float(np.asarray(self._plan.schedule(step - 1)))
         images = (step - self._step) * self._settings.batch_size
         values["images_per_second"] = images / (time.monotonic() - self._since)
         self._log.scalars(step, {f"train/{name}": value for name, value in values.items()})

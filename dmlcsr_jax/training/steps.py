@@ -5,7 +5,7 @@ Batches have a leading axis of local devices (`devices.shard`).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from dmlcsr_jax.models.batch_statistics import batch_statistics_of
 from dmlcsr_jax.ops.normalize import normalize
 from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.training.state import TrainState
-from dmlcsr_jax.types import Array, Batch, Preprocessing, PyTree, Variables
+from dmlcsr_jax.types import Array, Batch, Device, Predictions, Preprocessing, PyTree, Variables
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
 StatisticsStep = Callable[[Variables, PyTree, jax.Array, Batch], tuple[PyTree, jax.Array]]
@@ -31,7 +31,7 @@ def make_train_step(
     weights: LossWeights,
     preprocessing: Preprocessing,
     distillation: bool = True,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Device] | None = None,
 ) -> TrainStep:
     """The training step: (state, sharded batch) -> (state, the loss terms averaged over all devices).
 
@@ -57,7 +57,7 @@ def make_train_step(
         predictions, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
         teacher = None
         if distillation and state.teacher is not None:
-            teacher = model.apply(state.teacher, images, train=False)
+            teacher = cast(Predictions, model.apply(state.teacher, images, train=False))
         total, terms = multi_task_loss(
             predictions, batch.labels, teacher=teacher, cycle=state.cycle, weights=weights, axis_name=AXIS
         )
@@ -75,7 +75,7 @@ def make_train_step(
 
 
 def make_statistics_step(
-    model: DMLCSR, *, preprocessing: Preprocessing, devices: Sequence[jax.Device] | None = None
+    model: DMLCSR, *, preprocessing: Preprocessing, devices: Sequence[Device] | None = None
 ) -> StatisticsStep:
     """One step of `recompute_batch_stats`: (variables, average, seen, sharded batch) -> (average, seen).
 
@@ -112,8 +112,9 @@ def make_inspect_step(
     Returns uint8 [B, H, W] and float32 [B, H, W] in 0..1 (zeros if the network has no edge heads). Runs on one device.
     """
 
-    def inspect(variables: Variables, images: Any) -> tuple[jax.Array, jax.Array]:
-        predictions = model.apply(variables, normalize(images, preprocessing, model.dtype), train=False)
+    def inspect(variables: Variables, images: Array) -> tuple[jax.Array, jax.Array]:
+        normalized = normalize(images, preprocessing, model.dtype)
+        predictions = cast(Predictions, model.apply(variables, normalized, train=False))
         size = images.shape[1:3]
         labels = jnp.argmax(resize_bilinear(predictions.parsing, size), -1).astype(jnp.uint8)
         if predictions.binary_edge is None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict
 
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import write_text
@@ -25,17 +24,17 @@ _FREE_FIELDS = (
 )
 
 
-def claim_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
-    """Makes the workdir and writes `config.json`; a workdir of another run is refused.
+def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+    """Makes the workdir and writes the fields of `config` to `config.json`.
 
     Raises:
       UserError: it cannot be written, or it holds a run whose configuration differs.
     """
     path = workdir / "config.json"
-    text = config.to_json(indent=2)
+    text = json.dumps(config, indent=2)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        there = read_config(path) if path.exists() else None
+        there = read_config_file(path) if path.exists() else None
         if there and (workdir / "checkpoints").is_dir():
             _refuse_other_run(path, there, json.loads(text))
         write_text(path, text)
@@ -45,7 +44,7 @@ def claim_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
         raise UserError(f"{path} is not JSON ({error}); use a new --workdir") from error
 
 
-def read_config(path: pathlib.Path) -> dict[str, Any]:
+def read_config_file(path: pathlib.Path) -> dict[str, Any]:
     """The fields of a `config.json`; those that version 0.1.0 named otherwise have their present names."""
     fields = json.loads(path.read_text())
     if "rematerialise" in fields.get("model", {}):

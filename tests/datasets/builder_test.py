@@ -1,4 +1,4 @@
-"""Preparing: in parts, whole or not at all, gone on with after a kill, and counted."""
+"""Preparation: in parts, complete or absent, resumed after a kill, and counted."""
 
 import io
 import itertools
@@ -8,13 +8,18 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from dmlcsr_jax.datasets import builder, preparing
+import dmlcsr_jax
+from dmlcsr_jax.datasets import preparing
+from dmlcsr_jax.datasets.builder import FaceBuilder
 from dmlcsr_jax.datasets.images import decode_image, decode_label, encode_image
 from dmlcsr_jax.datasets.parallel import parallel_map
+from dmlcsr_jax.datasets.raw import Example, RawDataset
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.datasets.summary import Summary
 from dmlcsr_jax.errors import UserError
@@ -22,14 +27,15 @@ from dmlcsr_jax.errors import UserError
 SPEC = FaceSpec("numbers", ("background", "odd", "third"))
 
 
-class Numbers(builder.FaceBuilder, skip_registration=True):
-    """Pictures and labels that follow from their numbers; some of them may be bad."""
+class Numbers(RawDataset[tuple[str, int]]):
+    """Images and labels that are determined by their numbers; some may be bad."""
 
-    name = "numbers"
+    spec, key, needs_path = SPEC, "key", False
+    official_sizes: Mapping[str, int] = {"train": 10, "val": 4}
+    notes = ("a note",)
 
-    def __init__(self, data_dir, sizes, bad=(), **kwargs):
+    def __init__(self, sizes, bad=()):
         self.sizes, self.bad, self.made = sizes, bad, []
-        super().__init__(SPEC, key="key", data_dir=data_dir, **kwargs)
 
     def items(self, split):
         return [(split, i) for i in range(self.sizes.get(split, 0))]
@@ -41,15 +47,13 @@ class Numbers(builder.FaceBuilder, skip_registration=True):
         self.made.append((split, i))
         labels = np.full((2, 3), i % 2, np.uint8)
         labels[0, 0] = 255 if i % 3 else 2
-        picture = np.full((2, 3, 3), i % 256, np.uint8)
+        image = np.full((2, 3, 3), i % 256, np.uint8)
         remark = f"{i} is odd in another way" if i == 7 else ""
-        return {"image": encode_image(picture), "label": labels, "name": f"{split}{i}", "remark": remark}
+        return Example(image=encode_image(image), labels=labels, name=f"{split}{i}", remark=remark)
 
-    def official_sizes(self):
-        return {"train": 10, "val": 4}
 
-    def notes(self):
-        return ("a note",)
+def build(data_dir, sizes, bad=(), *, skip_bad_files=False):
+    return FaceBuilder(Numbers(sizes, bad), data_dir=data_dir, skip_bad_files=skip_bad_files).dataset()
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +66,7 @@ def names(source):
 
 
 def test_parts_keep_the_order(tmp_path):
-    dataset = Numbers(tmp_path, {"train": 10, "val": 4, "test": 1}).dataset()
+    dataset = build(tmp_path, {"train": 10, "val": 4, "test": 1})
     assert dataset.splits == {"train": 10, "val": 4, "test": 1}
     source = dataset.source("train")
     assert names(source) == [f"train{i}" for i in range(10)]
@@ -75,8 +79,8 @@ def test_parts_keep_the_order(tmp_path):
 
 
 def test_summary_counts_examples_pixels_and_differences(tmp_path):
-    numbers = Numbers(tmp_path, {"train": 10, "val": 3}, bad=[("train", 4), ("val", 0)], bad_files="skip")
-    dataset = numbers.dataset()
+    bad = [("train", 4), ("val", 0)]
+    dataset = build(tmp_path, {"train": 10, "val": 3}, bad, skip_bad_files=True)
     assert dataset.splits == {"train": 9, "val": 2}
     assert names(dataset.source("train")) == [f"train{i}" for i in range(10) if i != 4]
     summary = dataset.summary
@@ -86,25 +90,22 @@ def test_summary_counts_examples_pixels_and_differences(tmp_path):
     assert train.pixels == {"background": counts[0], "odd": counts[1], "third": counts[2], "ignored": counts[255]}
     assert train.skipped == ["train/4.png is bad; replace it"]
     assert train.remarks == ["7 is odd in another way"]
-    assert summary.differences() == ["train: 9 examples, officially 10", "val: 2 examples, officially 4"]
-    assert Numbers(tmp_path, {"train": 10, "val": 3}, bad_files="skip").dataset().summary == summary
+    assert summary.differences() == ["train: 9 examples instead of 10", "val: 2 examples instead of 4"]
+    assert build(tmp_path, {"train": 10, "val": 3}, skip_bad_files=True).summary == summary
     assert Summary.read(pathlib.Path(dataset.directory)) == summary
 
 
 def test_summary_is_shown(tmp_path):
-    from rich.console import Console
-
-    dataset = Numbers(
-        tmp_path, {"train": 40, "val": 4}, bad=[("train", i) for i in range(20, 40)], bad_files="skip"
-    ).dataset()
+    bad = [("train", i) for i in range(20, 40)]
+    dataset = build(tmp_path, {"train": 40, "val": 4}, bad, skip_bad_files=True)
     console = Console(record=True, width=200, file=io.StringIO())
     for part in dataset.summary.show(SPEC, dataset.directory):
         console.print(part)
     text = console.export_text()
     for expected in (
-        "not the official number – train: 20 examples, officially 10",
-        "left out: train/20.png is bad; replace it",
-        f"left out: 10 more, all in {dataset.directory}/summary.json",
+        "not the official size – train: 20 examples instead of 10",
+        "skipped: train/20.png is bad; replace it",
+        f"skipped: 10 more, all in {dataset.directory}/summary.json",
         "used, but: 7 is odd in another way",
         "a note",
         "ignored",
@@ -113,86 +114,82 @@ def test_summary_is_shown(tmp_path):
     assert "train/30.png" not in text
 
 
-def test_bad_file_stops_and_when_mended_the_run_goes_on(tmp_path):
+def test_bad_file_stops_and_once_fixed_preparation_resumes(tmp_path):
     sizes = {"train": 20, "val": 3}
     with pytest.raises(UserError, match=r"^train/17.png is bad; replace it$"):
-        Numbers(tmp_path, sizes, bad=[("train", 17)]).dataset()
+        build(tmp_path, sizes, bad=[("train", 17)])
     assert not list((tmp_path / "numbers" / "key").glob("1.1.0"))
-    mended = Numbers(tmp_path, sizes)
-    assert mended.dataset().splits == sizes
-    assert sorted(mended.made) == [*(("train", i) for i in range(16, 20)), *(("val", i) for i in range(3))]
-    assert names(mended.dataset().source("train")) == [f"train{i}" for i in range(20)]
+    fixed = Numbers(sizes)
+    dataset = FaceBuilder(fixed, data_dir=tmp_path).dataset()
+    assert dataset.splits == sizes
+    assert sorted(fixed.made) == [*(("train", i) for i in range(16, 20)), *(("val", i) for i in range(3))]
+    assert names(dataset.source("train")) == [f"train{i}" for i in range(20)]
 
 
-def test_what_was_skipped_once_is_not_taken_for_whole_later(tmp_path):
+def test_data_with_skipped_files_does_not_count_as_complete(tmp_path):
     sizes, bad = {"train": 5, "val": 2}, [("train", 1)]
-    Numbers(tmp_path, sizes, bad, bad_files="skip").dataset()
+    build(tmp_path, sizes, bad, skip_bad_files=True)
     with pytest.raises(UserError, match=r"prepared without 1 bad files, the first: train/1.png is bad.*bad_files=skip"):
-        Numbers(tmp_path, sizes).dataset()
+        build(tmp_path, sizes)
 
 
-def test_a_part_of_bad_files_only_and_a_split_of_them(tmp_path):
+def test_part_or_split_with_only_bad_files(tmp_path):
     sizes = {"train": 9, "val": 2}
-    dataset = Numbers(tmp_path / "a", sizes, [("train", i) for i in range(4, 8)], bad_files="skip").dataset()
+    dataset = build(tmp_path / "a", sizes, [("train", i) for i in range(4, 8)], skip_bad_files=True)
     assert names(dataset.source("train")) == ["train0", "train1", "train2", "train3", "train8"]
-    with pytest.raises(UserError, match=r"numbers has no example of val that can be used, the first: val/0.png is bad"):
-        Numbers(tmp_path / "b", sizes, [("val", 0), ("val", 1)], bad_files="skip").dataset()
-    with pytest.raises(UserError, match="numbers has no example of train"):
-        Numbers(tmp_path / "c", {}).dataset()
-
-
-def test_unknown_policy(tmp_path):
-    with pytest.raises(UserError, match=r"config.dataset.bad_files is 'ignore'; it can be stop or skip"):
-        Numbers(tmp_path, {"train": 1}, bad_files="ignore")
+    with pytest.raises(UserError, match=r"numbers has no usable example in val; the first problem: val/0.png is bad"):
+        build(tmp_path / "b", sizes, [("val", 0), ("val", 1)], skip_bad_files=True)
+    with pytest.raises(UserError, match="numbers has no usable example in train"):
+        build(tmp_path / "c", {})
 
 
 _KILLED = """
     import os, signal, sys
     from dmlcsr_jax.datasets import preparing
-    from builder_test import Numbers
+    from builder_test import FaceBuilder, Numbers
     preparing.EXAMPLES_PER_PART = 4
-    class Dying(Numbers, skip_registration=True):
-        name = "numbers"
+    class Dying(Numbers):
         def example(self, item):
             if item == ("train", 18):
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().example(item)
-    Dying(sys.argv[1], {"train": 30, "val": 3}).dataset()
+    FaceBuilder(Dying({"train": 30, "val": 3}), data_dir=sys.argv[1]).dataset()
 """
 
 
-def test_killed_run_is_gone_on_with(tmp_path):
-    repository = pathlib.Path(builder.__file__).parents[2]
+def test_killed_preparation_resumes(tmp_path):
+    repository = pathlib.Path(dmlcsr_jax.__file__).parents[1]
     path = os.pathsep.join([str(repository), str(pathlib.Path(__file__).parent)])
     command = [sys.executable, "-c", textwrap.dedent(_KILLED), str(tmp_path)]
     killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False)
     assert killed.returncode == -signal.SIGKILL
     folder = tmp_path / "numbers" / "key"
     assert not list(folder.glob("1.1.0")) and len(list(folder.glob("incomplete.*"))) == 1
-    written = {path.stem for path in (folder / "parts.1.1.0").glob("*.json")}
+    written = {path.stem for path in (folder / "parts.1.1.0").glob("train-*.json")}
     assert written and written < {f"train-{i:05d}" for i in range(5)}
-    again = Numbers(tmp_path, {"train": 30, "val": 3})
-    dataset = again.dataset()
+    again = Numbers({"train": 30, "val": 3})
+    dataset = FaceBuilder(again, data_dir=tmp_path).dataset()
     done = {("train", 4 * int(stem[-5:]) + i) for stem in written for i in range(4)}
     assert set(again.made) == {("train", i) for i in range(30)} - done | {("val", i) for i in range(3)}
     assert names(dataset.source("train")) == [f"train{i}" for i in range(30)]
     assert [path.name for path in folder.iterdir() if path.name[0] != "."] == ["1.1.0"]
-    whole = Numbers(tmp_path / "whole", {"train": 30, "val": 3}).dataset()
-    assert whole.summary == dataset.summary
+    uninterrupted = build(tmp_path / "uninterrupted", {"train": 30, "val": 3})
+    assert uninterrupted.summary == dataset.summary
 
 
-def test_half_written_parts_are_written_again(tmp_path):
+def test_unfinished_parts_are_written_again(tmp_path):
     with pytest.raises(UserError):
-        Numbers(tmp_path, {"train": 12}, bad=[("train", 11)]).dataset()
+        build(tmp_path, {"train": 12}, bad=[("train", 11)])
     folder = tmp_path / "numbers" / "key" / "parts.1.1.0"
     (folder / "train-00000.json").unlink()  # killed between the two files
     (folder / "train-00001.records").unlink()  # killed while parts were moved
-    again = Numbers(tmp_path, {"train": 12})
-    assert names(again.dataset().source("train")) == [f"train{i}" for i in range(12)]
+    again = Numbers({"train": 12})
+    source = FaceBuilder(again, data_dir=tmp_path).dataset().source("train")
+    assert names(source) == [f"train{i}" for i in range(12)]
     assert len(again.made) == 12
 
 
-def test_parallel_map_keeps_the_order_and_is_few_items_ahead():
+def test_parallel_map_keeps_the_order_and_reads_few_items_ahead():
     taken = []
 
     def items():

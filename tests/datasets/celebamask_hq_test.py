@@ -1,7 +1,6 @@
-"""CelebAMask-HQ in the layout of its archive: parts painted in order, split by CelebA's partition, sizes made equal."""
+"""CelebAMask-HQ as its archive unpacks: parts merged in order, CelebA's splits, images resized to the labels."""
 
 import functools
-import types
 
 import cv2
 import numpy as np
@@ -9,13 +8,14 @@ import pytest
 from PIL import Image
 
 from dmlcsr_jax import datasets
+from dmlcsr_jax.datasets import DatasetSettings
 from dmlcsr_jax.datasets.celebamask_hq import SPEC, CelebAMaskHQ
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.datasets.images import decode_image, decode_label, encode_jpeg
 from dmlcsr_jax.errors import UserError
 
-SIZE = 64  # of the label maps; pictures are twice as large
-# Number here and number in CelebA: the first and last of each split by the thresholds.
+SIZE = 64  # of the label maps; images are twice as large
+# Number in CelebAMask-HQ -> number in CelebA: the first and last of each split according to the thresholds.
 FACES = {0: 0, 1: 162_770, 2: 162_771, 1999: 182_637, 2000: 182_638, 2001: 202_598}
 ORDER = SPEC.class_names[1:]
 
@@ -30,11 +30,11 @@ def face(number):
 def write_part(root, number, part, mask, mode="L"):
     path = root / "CelebAMask-HQ-mask-anno" / str(number // 2000) / f"{number:05d}_{part}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+    image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).convert(mode)
     if mode == "P":  # black and white as the colors 0 and 1 of a palette
-        picture = Image.fromarray(mask.astype(np.uint8), "P")
-        picture.putpalette([0, 0, 0, 255, 255, 255])
-    (picture if mode == "P" else picture.convert(mode)).save(path)
+        image = Image.fromarray(mask.astype(np.uint8), "P")
+        image.putpalette([0, 0, 0, 255, 255, 255])
+    image.save(path)
 
 
 def write_face(root, number, mode="L"):
@@ -58,7 +58,14 @@ def root(tmp_path):
 
 @pytest.fixture
 def prepare(root, tmp_path):
-    return lambda **kwargs: CelebAMaskHQ(root, data_dir=tmp_path / "prepared", **kwargs).dataset()
+    def prepare(bad_files="stop", **options):
+        data_dir = str(tmp_path / "prepared")
+        settings = DatasetSettings(
+            "celebamask_hq", path=str(root), data_dir=data_dir, bad_files=bad_files, options=options
+        )
+        return datasets.prepare(settings)
+
+    return prepare
 
 
 def test_labels_splits_and_sizes(prepare):
@@ -71,10 +78,10 @@ def test_labels_splits_and_sizes(prepare):
         for i, name in enumerate(names):
             image, labels = face(int(name))
             np.testing.assert_array_equal(decode_label(source[i]["label"]), labels)
-            picture = decode_image(source[i]["image"])
-            assert picture.shape == (SIZE, SIZE, 3)
+            decoded = decode_image(source[i]["image"])
+            assert decoded.shape == (SIZE, SIZE, 3)
             smaller = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-            assert np.abs(picture.astype(int) - smaller).mean() < 6  # two times JPEG
+            assert np.abs(decoded.astype(int) - smaller).mean() < 6  # JPEG, twice
     assert "24,183" in "\n".join(dataset.summary.differences())
     assert "thresholds" in dataset.summary.notes[0]
 
@@ -85,7 +92,7 @@ def test_left_is_the_subjects_left(prepare):
     assert columns["r_eye"] < columns["nose"] < columns["l_eye"]
 
 
-def test_partition_file_rules_where_it_is(root, prepare):
+def test_partition_file_overrides_the_thresholds(root, prepare):
     split = {0: 2, 1: 1, 2: 0, 1999: 0, 2000: 0, 2001: 0}
     lines = [f"{celeba + 1:06d}.jpg {split[number]}" for number, celeba in FACES.items()]
     (root / "list_eval_partition.txt").write_text("\n".join(lines))
@@ -103,7 +110,7 @@ def test_later_parts_are_painted_over_earlier_ones(root, prepare):
         path.unlink()
     for part, mask in (("skin", everywhere), ("neck_l", left), ("cloth", left), ("hair", right), ("eye_g", right)):
         write_part(root, 0, part, mask)
-    write_part(root, 0, "nose", np.zeros((SIZE, SIZE), bool))  # an empty part is no mistake
+    write_part(root, 0, "nose", np.zeros((SIZE, SIZE), bool))  # an empty part is valid
     half = SIZE // 2
     labels = decode_label(prepare().source("train")[0]["label"])
     assert (labels[:, :half] == SPEC.class_id("cloth")).all() and (labels[:, half:] == SPEC.class_id("hair")).all()
@@ -112,7 +119,7 @@ def test_later_parts_are_painted_over_earlier_ones(root, prepare):
     assert (labels[:, :half] == SPEC.class_id("neck_l")).all() and (labels[:, half:] == SPEC.class_id("eye_g")).all()
 
 
-def test_label_maps_that_are_merged_already(root, prepare):
+def test_merged_label_maps(root, prepare):
     (root / "merged").mkdir()
     for number in FACES:
         name = f"{number:05d}.png" if number else "0.png"
@@ -124,10 +131,10 @@ def test_label_maps_that_are_merged_already(root, prepare):
 def _break(root, what):
     parts = root / "CelebAMask-HQ-mask-anno" / "0"
     match what:
-        case "picture":
+        case "image":
             path = root / "CelebA-HQ-img" / "2.jpg"
             path.write_bytes(path.read_bytes()[:2000])
-        case "no picture":
+        case "no image":
             (root / "CelebA-HQ-img" / "2.jpg").unlink()
         case "part":
             path = parts / "00002_skin.png"
@@ -145,22 +152,22 @@ def _break(root, what):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("picture", r"CelebA-HQ-img/2.jpg cannot be decoded as a picture; replace"),
-        ("no picture", r"CelebA-HQ-img/2.jpg is missing; add it"),
-        ("part", r"0/00002_skin.png cannot be decoded as a picture; replace"),
-        ("no part", r"0/00002_\*.png: there is no part of that face; add"),
-        ("size", r"0/00002_cloth.png is 65x64 but other parts of that face are 64x64; replace it"),
-        ("shape", r"0/00002 is 64x64 but 2.jpg is 71x128; they must have the same shape"),
+        ("image", r"CelebA-HQ-img/2.jpg cannot be decoded as an image; replace"),
+        ("no image", r"CelebA-HQ-img/2.jpg is missing; add it"),
+        ("part", r"0/00002_skin.png cannot be decoded as an image; replace"),
+        ("no part", r"0/00002_\*.png: this face has no parts; add"),
+        ("size", r"0/00002_cloth.png is 65x64 but other parts of this face are 64x64; replace it"),
+        ("shape", r"0/00002 is 64x64 but 2.jpg is 71x128; they must have the same aspect ratio"),
     ],
 )
-def test_bad_files_stop_or_are_left_out_and_named(root, prepare, what, message):
+def test_bad_files_stop_or_are_skipped(root, prepare, what, message):
     _break(root, what)
     with pytest.raises(UserError, match=message):
         prepare()
     dataset = prepare(bad_files="skip")
     assert dataset.splits == {"train": 2, "val": 1, "test": 2}
     assert len(dataset.summary.skipped) == 1
-    with pytest.raises(UserError, match=message):  # the skipping run is not taken for a whole one
+    with pytest.raises(UserError, match=message):  # data prepared with skipped files does not count as complete
         prepare()
 
 
@@ -185,11 +192,14 @@ def _spoil(root, what):
         ("no mapping", r"CelebA-HQ-to-CelebA-mapping.txt is missing; it should have"),
         ("mapping", r"mapping.txt: line 2 is '0 x 000001.jpg'; it should be like"),
         ("partition", r"list_eval_partition.txt: line 1 is '000001.jpg 3'; it should be like"),
-        ("short partition", r"list_eval_partition.txt lacks 162771.jpg, picture 1; take"),
-        ("no folder", r"config.dataset.path: .*CelebA-HQ-img is not a folder; .*should hold CelebA-HQ-img, CelebAMask"),
+        ("short partition", r"list_eval_partition.txt lacks 162771.jpg, image 1; use"),
+        (
+            "no folder",
+            r"config.dataset.path: .*CelebA-HQ-img is not a folder; .*should contain CelebA-HQ-img, Celeb",
+        ),
     ],
 )
-def test_lists_and_folders_that_make_no_sense(root, prepare, what, message):
+def test_invalid_lists_and_folders(root, prepare, what, message):
     _spoil(root, what)
     with pytest.raises(UserError, match=message):
         prepare()
@@ -198,24 +208,26 @@ def test_lists_and_folders_that_make_no_sense(root, prepare, what, message):
 @pytest.mark.parametrize(
     ("order", "message"),
     [
-        (ORDER[1:], "merge_order lacks skin"),
-        ((*ORDER, "hair"), "merge_order repeats hair"),
-        ((*ORDER, "wig"), "merge_order has 'wig'; the parts are skin"),
+        (ORDER[1:], "lacks skin"),
+        ((*ORDER, "hair"), "repeats hair"),
+        ((*ORDER, "wig"), "has 'wig'; the parts are skin"),
     ],
 )
-def test_order_has_every_part_once(prepare, order, message):
-    with pytest.raises(UserError, match=message):
+def test_merge_order_names_each_part_once(prepare, order, message):
+    with pytest.raises(UserError, match=f"^config.dataset.celebamask_hq.merge_order {message}"):
         prepare(merge_order=",".join(order))
 
 
-def test_by_the_recipe(root, tmp_path):
+def test_recipe(root, tmp_path):
     from configs import celebamask_hq
 
     config = celebamask_hq.get_config().dataset
     config.path, config.data_dir = str(root), str(tmp_path / "prepared")
-    assert datasets.prepare(config).splits == {"train": 2, "val": 2, "test": 2}
+    assert datasets.prepare(DatasetSettings.from_config(config)).splits == {"train": 2, "val": 2, "test": 2}
     assert config.celebamask_hq.merge_order == ",".join(ORDER)
-    for name in ("lapa", "helen", "celebamask_hq"):
-        empty = types.SimpleNamespace(name=name, path="", data_dir="")
-        with pytest.raises(UserError, match=f"config.dataset.path is empty; name .* of {name}"):
-            datasets.prepare(empty)
+
+
+def test_key_is_that_of_data_prepared_before(root):
+    assert CelebAMaskHQ(root).key == "CelebAMask-HQ_744ef504788a6cf6"
+    (root / "merged").mkdir()
+    assert CelebAMaskHQ(root, labels="merged").key == "CelebAMask-HQ_8c1e46863458c799"

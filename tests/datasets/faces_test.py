@@ -1,4 +1,4 @@
-"""Faces drawn by code: the same seed, the same face; every class there, where it belongs, as the picture shows it."""
+"""Faces drawn by code: seeds determine them, every class occurs in its place, and labels match the image."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_shapes_types_and_values(drawn):
     assert (images.reshape(COUNT, -1).std(1) > 10).all()
 
 
-def test_a_seed_decides_the_face(drawn):
+def test_the_seed_determines_the_face(drawn):
     images, labels = drawn
     again = faces.draw_face(7, SIZE)
     np.testing.assert_array_equal(again[0], images[7])
@@ -39,7 +39,7 @@ def test_a_seed_decides_the_face(drawn):
     assert len({image.tobytes() for image in images}) == COUNT
 
 
-def test_a_face_is_the_same_person_at_another_size(drawn):
+def test_the_seed_gives_the_same_person_at_any_size(drawn):
     _, labels = drawn
     for seed in range(5):
         large = faces.draw_face(seed, 2 * SIZE)[1]
@@ -53,7 +53,7 @@ def test_every_class_occurs_often_and_large_enough(drawn, name):
     assert np.median(pixels[pixels > 0]) >= 40
 
 
-def test_left_is_the_right_of_the_picture(drawn):
+def test_subjects_left_is_on_the_right_of_the_image(drawn):
     columns = np.arange(SIZE)
     for part in ("eye", "brow", "ear"):
         left, right = where(drawn[1], f"l_{part}"), where(drawn[1], f"r_{part}")
@@ -62,7 +62,7 @@ def test_left_is_the_right_of_the_picture(drawn):
         assert (middle[0] > middle[1]).all()
 
 
-def test_parts_lie_in_their_order_down_the_face(drawn):
+def test_vertical_order_of_parts(drawn):
     rows = np.arange(SIZE)[:, None]
 
     def height(name):
@@ -76,7 +76,7 @@ def test_parts_lie_in_their_order_down_the_face(drawn):
     assert (height("hat") < height("nose"))[hatted].all()
 
 
-def test_the_picture_has_an_edge_where_the_labels_have_one(drawn):
+def test_image_edges_match_label_edges(drawn):
     images, labels = drawn
     gray = images.astype(np.float32).mean(3)
     step = np.abs(np.diff(gray, axis=2))
@@ -86,8 +86,8 @@ def test_the_picture_has_an_edge_where_the_labels_have_one(drawn):
     assert step[border].mean() > 2 * step[shifted & ~border].mean()
 
 
-def test_color_alone_does_not_tell_the_classes_apart(drawn):
-    """Each pixel's class guessed from its color: far from right, so shapes have to be looked at."""
+def test_color_alone_does_not_determine_the_class(drawn):
+    """Predicting each pixel's class from its color alone scores badly, so a model must look at shapes."""
     images, labels = drawn
     bins = (images[..., 0] // 32).astype(int) * 64 + (images[..., 1] // 32).astype(int) * 8 + images[..., 2] // 32
     counts = np.zeros((512, SPEC.num_classes), np.int64)
@@ -99,7 +99,7 @@ def test_color_alone_does_not_tell_the_classes_apart(drawn):
     assert (2 * hits / np.maximum(sizes, 1))[1:].mean() < 0.3
 
 
-def test_a_turned_head_shows_more_of_one_side():
+def test_yaw_shows_more_of_one_side():
     pose = Pose(unit=40, center=(64, 64), roll=0.0, yaw=0.5, pitch=0.0, light=(0.0, 0.0, 1.0))
     eyes = pose.face([(-0.42, 0), (0.42, 0)])[:, 0]
     edges = pose.outline([(-1, 0), (1, 0)])[:, 0]
@@ -107,7 +107,7 @@ def test_a_turned_head_shows_more_of_one_side():
     assert eyes[0] - edges[0] > edges[1] - eyes[1]
 
 
-def test_roll_turns_everything_clockwise():
+def test_roll_is_clockwise():
     pose = Pose(unit=40, center=(64, 64), roll=0.3, yaw=0.0, pitch=0.0, light=(0.0, 0.0, 1.0))
     left, right = pose.face([(-0.42, 0), (0.42, 0)])
     assert right[1] > left[1]
@@ -116,7 +116,7 @@ def test_roll_turns_everything_clockwise():
     assert x[row, column] == pytest.approx(0.5, abs=0.03) and y[row, column] == pytest.approx(-0.5, abs=0.03)
 
 
-def test_canvas_paints_label_and_picture_alike():
+def test_canvas_paints_labels_and_image_together():
     canvas = Canvas(64)
     canvas.paint(ellipse((30, 34), 12, 9), (200, 100, 50), "skin")
     assert where(canvas.label, "skin").sum() == pytest.approx(np.pi * 12 * 9, rel=0.15)
@@ -127,5 +127,5 @@ def test_canvas_paints_label_and_picture_alike():
     before = canvas.label.copy()
     canvas.shade(ellipse((30, 34), 12, 9), 0.5, 2.0)
     np.testing.assert_array_equal(canvas.label, before)
-    canvas.paint(ellipse((-90, 400), 5, 5), (1, 2, 3), "hair")  # outside: nothing
+    canvas.paint(ellipse((-90, 400), 5, 5), (1, 2, 3), "hair")  # outside the canvas
     np.testing.assert_array_equal(canvas.label, before)

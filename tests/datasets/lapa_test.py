@@ -1,4 +1,4 @@
-"""LaPa in the layout of its archive: sizes vary, sides are the picture's, landmarks never stop the labels."""
+"""LaPa as its archive unpacks: sizes vary, left is the image's left, bad landmarks do not lose the labels."""
 
 import functools
 
@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dmlcsr_jax import datasets
+from dmlcsr_jax.datasets import DatasetSettings, celebamask_hq
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.datasets.images import decode_label, encode_jpeg
 from dmlcsr_jax.datasets.lapa import NUM_LANDMARKS, SPEC, LaPa
-from dmlcsr_jax.datasets.specs import CELEBAMASK_HQ
 from dmlcsr_jax.errors import UserError
 
-# The subject's left (CelebAMask-HQ's `l_`) is the right of the picture.
+# CelebAMask-HQ's class -> LaPa's. The subject's left (`l_`) is the right of the image.
 NAMES = {
     "skin": "skin",
     "r_brow": "left_eyebrow",
@@ -34,7 +35,7 @@ def face(name):
     image, labels = draw_face(sum(map(ord, name)), SIZES[name])
     table = np.zeros(256, np.uint8)
     for theirs, ours in NAMES.items():
-        table[CELEBAMASK_HQ.class_id(theirs)] = SPEC.class_id(ours)
+        table[celebamask_hq.SPEC.class_id(theirs)] = SPEC.class_id(ours)
     return image[: SIZES[name] - 8], table[labels][: SIZES[name] - 8]
 
 
@@ -64,10 +65,14 @@ def root(tmp_path):
 
 @pytest.fixture
 def prepare(root, tmp_path):
-    return lambda **kwargs: LaPa(root, data_dir=tmp_path / "prepared", **kwargs).dataset()
+    return functools.partial(prepare_lapa, root, tmp_path / "prepared")
 
 
-def test_examples_come_back_with_their_own_sizes_and_landmarks(root, prepare):
+def prepare_lapa(root, data_dir, **fields):
+    return datasets.prepare(DatasetSettings("lapa", path=str(root), data_dir=str(data_dir), **fields))
+
+
+def test_examples_keep_their_sizes_and_landmarks(root, prepare):
     dataset = prepare()
     assert dataset.splits == {"train": 3, "val": 1, "test": 1} and dataset.spec == SPEC
     source = dataset.source("train")
@@ -80,7 +85,7 @@ def test_examples_come_back_with_their_own_sizes_and_landmarks(root, prepare):
     assert dataset.summary.official == {"train": 18_176, "val": 2_000, "test": 2_000}
 
 
-def test_left_is_the_left_of_the_picture(prepare):
+def test_left_is_the_left_of_the_image(prepare):
     labels = decode_label(prepare().source("train")[0]["label"])
     columns = {name: np.nonzero(labels == SPEC.class_id(name))[1].mean() for name in ("left_eye", "right_eye", "nose")}
     assert columns["left_eye"] < columns["nose"] < columns["right_eye"]
@@ -90,15 +95,15 @@ def test_left_is_the_left_of_the_picture(prepare):
     ("text", "message"),
     [
         (None, "is missing; it should have the count 106"),
-        ("", "is not a count and then a point a line"),
-        ("106\n1 2\n", "has no 106 points x y after the line 106"),
-        ("106\n" + "1 2\n" * 105 + "1 x\n", "is not a count and then a point a line"),
-        ("106\n" + "1 2\n" * 105 + "1 2 3\n", "is not a count and then a point a line"),
-        ("106\n" + "1 2\n" * 105 + "1 nan\n", "has no 106 points x y"),
-        ("5\n" + "1 2\n" * 106, "has no 106 points x y"),
+        ("", "is not a count followed by one point per line"),
+        ("106\n1 2\n", "does not have 106 points x y after the line 106"),
+        ("106\n" + "1 2\n" * 105 + "1 x\n", "is not a count followed by one point per line"),
+        ("106\n" + "1 2\n" * 105 + "1 2 3\n", "is not a count followed by one point per line"),
+        ("106\n" + "1 2\n" * 105 + "1 nan\n", "does not have 106 points x y"),
+        ("5\n" + "1 2\n" * 106, "does not have 106 points x y"),
     ],
 )
-def test_broken_landmarks_do_not_stop_the_labels(root, prepare, text, message):
+def test_invalid_landmarks_become_nan_with_a_remark(root, prepare, text, message):
     path = root / "train" / "landmarks" / "b_3.txt"
     path.unlink() if text is None else path.write_text(text)
     dataset = prepare()
@@ -113,11 +118,11 @@ def test_broken_landmarks_do_not_stop_the_labels(root, prepare, text, message):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("images/b_3.jpg", r"labels/b_3.png has no picture; add it to .*images or remove"),
+        ("images/b_3.jpg", r"labels/b_3.png has no image; add it to .*images or remove"),
         ("labels/b_3.png", r"images/b_3.jpg has no label map; add .*labels/b_3.png or remove"),
     ],
 )
-def test_a_face_of_which_half_is_missing(root, prepare, kind, message):
+def test_missing_image_or_labels(root, prepare, kind, message):
     (root / "train" / kind).unlink()
     with pytest.raises(UserError, match=message):
         prepare()
@@ -125,12 +130,16 @@ def test_a_face_of_which_half_is_missing(root, prepare, kind, message):
     assert dataset.splits == {"train": 2, "val": 1, "test": 1} and len(dataset.summary.skipped) == 1
 
 
-def test_class_that_is_none(root, prepare):
+def test_unknown_class_number(root, prepare):
     Image.fromarray(np.full((72, 80), 11, np.uint8)).save(root / "train" / "labels" / "b_3.png")
     with pytest.raises(UserError, match=r"labels/b_3.png has value 11; 11 classes allow 0 to 10, and 255"):
         prepare()
 
 
 def test_folder_without_train(tmp_path):
-    with pytest.raises(UserError, match=r"config.dataset.path: .*train is not a folder; .* should hold train"):
+    with pytest.raises(UserError, match=r"config.dataset.path: .*train is not a folder; .* should contain train"):
         LaPa(tmp_path)
+
+
+def test_key_is_that_of_data_prepared_before(root):
+    assert LaPa(root).key == "LaPa_a9054b6f62c688f6"

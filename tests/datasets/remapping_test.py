@@ -1,4 +1,4 @@
-"""Names of one data set in another's: left and right, and lips, come out right."""
+"""Converting labels between data sets: sides and lips keep their meaning."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ CELEBA, LAPA = get_spec("celebamask_hq"), get_spec("lapa")
 @pytest.mark.parametrize(
     ("celeba", "lapa"),
     [
-        ("l_eye", "right_eye"),  # the subject's left is the right of the picture
+        ("l_eye", "right_eye"),  # the subject's left is the right of the image
         ("r_eye", "left_eye"),
         ("l_brow", "right_eyebrow"),
         ("r_brow", "left_eyebrow"),
@@ -25,7 +25,7 @@ CELEBA, LAPA = get_spec("celebamask_hq"), get_spec("lapa")
         ("hair", "hair"),
     ],
 )
-def test_each_common_class_there_and_back(celeba, lapa):
+def test_common_classes_both_ways(celeba, lapa):
     assert remap_table(CELEBA, LAPA)[CELEBA.class_id(celeba)] == LAPA.class_id(lapa)
     assert remap_table(LAPA, CELEBA)[LAPA.class_id(lapa)] == CELEBA.class_id(celeba)
 
@@ -38,14 +38,14 @@ def test_classes_without_counterpart():
         assert table[0] == 0 and table[255] == 255
 
 
-def test_mirroring_and_renaming_change_places():
+def test_mirroring_and_remapping_commute():
     labels = np.random.default_rng(0).integers(0, 19, (8, 9)).astype(np.uint8)
     table = remap_table(CELEBA, LAPA)
     mirrored_first = table[CELEBA.flip_table()[labels[:, ::-1]]]
     np.testing.assert_array_equal(mirrored_first, LAPA.flip_table()[table[labels]][:, ::-1])
 
 
-def test_a_set_of_ones_own():
+def test_custom_classes():
     own = FaceSpec("own", ("nothing", "hair", "beard", "l_eye"))
     table = remap_table(own, LAPA)
     assert list(table[:4]) == [0, LAPA.class_id("hair"), 0, LAPA.class_id("right_eye")]

@@ -1,4 +1,4 @@
-"""The named protocols: where they compare, and that the mirrored ones do not know left from right."""
+"""Evaluation protocols: where they compare, and that mirrored ones treat left and right alike."""
 
 import jax
 import numpy as np
@@ -6,11 +6,11 @@ import pytest
 
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.datasets.images import encode_image, encode_label
-from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation.confusion import confusion_matrix, scores
-from dmlcsr_jax.evaluation.evaluator import evaluate
-from dmlcsr_jax.evaluation.protocols import PROTOCOLS, get_protocol
-from dmlcsr_jax.models import DMLCSR, init_variables, parse_labels
+from dmlcsr_jax.evaluation.evaluator import Evaluator, evaluate
+from dmlcsr_jax.evaluation.protocols import EvaluationSettings
+from dmlcsr_jax.fields import FieldError
+from dmlcsr_jax.models import DMLCSR, TestTimeAugmentation, init_variables, parse_labels
 from dmlcsr_jax.pipeline.geometry import restore_labels
 from dmlcsr_jax.pipeline.transforms import fit_image, fit_labels
 from dmlcsr_jax.types import Preprocessing
@@ -22,7 +22,7 @@ SIZE = (24, 24)
 def example(number):
     rng = np.random.default_rng(number)
     blocks = rng.integers(0, SPEC.num_classes, (5, 4), np.uint8)
-    labels = np.kron(blocks, np.ones((10 + number, 12), np.uint8))  # taller than wide: there is filling at the sides
+    labels = np.kron(blocks, np.ones((10 + number, 12), np.uint8))  # taller than wide: there is padding at the sides
     return np.repeat(labels[..., None], 3, axis=-1), labels
 
 
@@ -36,7 +36,7 @@ class Source:
 
 
 @pytest.mark.parametrize("original_size", [True, False])
-def test_compares_at_the_size_it_says(original_size):
+def test_predictions_are_compared_at_the_size_of_the_protocol(original_size):
     confusion = np.zeros((SPEC.num_classes,) * 2, np.int64)
     for number in range(3):
         image, labels = example(number)
@@ -52,21 +52,34 @@ def test_compares_at_the_size_it_says(original_size):
     assert confusion.sum() == whole if original_size else confusion.sum() < 3 * SIZE[0] * SIZE[1]
 
 
-def test_averaged_predictions_are_the_same_in_the_mirror():
+def test_flip_averaged_predictions_are_the_same_for_the_mirror_image():
     model = DMLCSR(SPEC.num_classes, "tiny", width=8)
     variables = init_variables(model, seed=0)
     images = np.random.default_rng(0).integers(0, 256, (2, 65, 65, 3), np.uint8)
     table = SPEC.flip_table()
 
     def parse(images, flip_table=None):
-        return np.asarray(parse_labels(model, Preprocessing(), variables, images, flip_table))
+        augmentation = TestTimeAugmentation(flip=flip_table is not None)
+        options = {"preprocessing": Preprocessing(), "augmentation": augmentation, "flip_table": flip_table}
+        return np.asarray(parse_labels(model, variables, images, **options))
 
     there, back = parse(images, table), parse(images[:, :, ::-1], table)
     assert np.mean(there == table[back[:, :, ::-1]]) > 0.995
     assert np.mean(parse(images) == table[parse(images[:, :, ::-1])[:, :, ::-1]]) < 0.9
 
 
-def test_unknown_protocol_is_answered_with_the_choices():
-    with pytest.raises(UserError, match=r"config.evaluation.protocol is 'flip'; it can be original_size, .*_size_flip"):
-        get_protocol("flip")
-    assert all(get_protocol(name).text for name in PROTOCOLS)
+def test_an_unknown_protocol_is_refused():
+    with pytest.raises(FieldError, match=r"protocol is 'flip'; it can be original_size, .*_size_flip"):
+        EvaluationSettings(protocol="flip")
+
+
+def test_the_evaluator_flips_if_the_protocol_or_the_user_asks_for_it():
+    options = {"model": None, "preprocessing": Preprocessing(), "source": Source(), "spec": SPEC, "size": SIZE}
+    mirrored = TestTimeAugmentation(flip=True)
+    by_protocol = Evaluator(**options, batch_size=2, protocol="network_size_flip")
+    by_user = Evaluator(**options, batch_size=2, protocol="network_size", augmentation=mirrored)
+    neither = Evaluator(**options, batch_size=2)
+    assert [e.views.flip for e in (by_protocol, by_user, neither)] == [True, True, False]
+    assert str(by_protocol) == "at the network's size, averaged with the mirror image"
+    assert str(by_user) == "at the network's size, averaged over: mirrored"
+    assert str(neither) == "at each label's own size"

@@ -10,6 +10,7 @@ import pytest
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.datasets.builder import FaceBuilder
 from dmlcsr_jax.datasets.images import decode_label, encode_image, encode_label
+from dmlcsr_jax.datasets.raw import Example, RawDataset
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.pipeline.batching import in_batches
 from dmlcsr_jax.pipeline.input_pipeline import eval_batches, steps_per_epoch, train_batches
@@ -102,15 +103,17 @@ def test_hosts_share_the_same_global_batches(hosts):
 
 @pytest.mark.slow
 def test_worker_processes_give_the_same_batches_from_prepared_data(tmp_path):
-    class Prepared(FaceBuilder, skip_registration=True):
+    class Prepared(RawDataset[int]):
+        spec, key = SPEC, "eleven"
+
         def items(self, split):
             return range(11) if split == "train" else ()
 
         def example(self, item):
             example = Numbered(11)[item]
-            return example | {"label": decode_label(example["label"])}
+            return Example(image=example["image"], labels=decode_label(example["label"]), name=example["name"])
 
-    source = Prepared(SPEC, key="eleven", data_dir=tmp_path).dataset().source("train")
+    source = FaceBuilder(Prepared(), data_dir=tmp_path).dataset().source("train")
     assert_same(take(7), take(7, source, num_workers=2))
     whole = list(eval_batches(Numbered(11), size=SIZE, batch_size=4))
     for (a, i), (b, j) in zip(eval_batches(source, size=SIZE, batch_size=4, num_workers=2), whole, strict=True):

@@ -1,25 +1,21 @@
-"""What training starts from: which layers are taken over, and which start fresh."""
+"""Initial weights: which layers are transferred, and which start fresh."""
 
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
-from configs import default
 from dmlcsr_jax.checkpoints import CheckpointMetadata, save_variables
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import create_model, init_variables
 from dmlcsr_jax.models.pretrained import to_torch
 from dmlcsr_jax.models.weight_files import write_state_dict
-from dmlcsr_jax.training.initial import initial_variables
+from dmlcsr_jax.training.initial import InitialWeights, initial_variables
 from dmlcsr_jax.types import Preprocessing
 
 
-def small(**model):
-    config = default.get_config("debug")
-    config.model.update(model)
-    return config
+def tiny(num_classes=19, **fields):
+    return create_model(num_classes, backbone="tiny", **{"width": 8} | fields)
 
 
 def leaves(tree):
@@ -29,18 +25,17 @@ def leaves(tree):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """A 19-class network's checkpoint without edge heads: (workdir, its variables)."""
-    workdir, config = tmp_path_factory.mktemp("run"), small(edge_heads=False)
-    variables = init_variables(create_model(19, config.model), seed=1)
-    metadata = CheckpointMetadata(get_spec("synthetic"), config.model.to_dict(), (64, 64), Preprocessing())
+    workdir = tmp_path_factory.mktemp("run")
+    variables = init_variables(tiny(edge_heads=False), seed=1)
+    fields = {"backbone": "tiny", "width": 8, "edge_heads": False}
+    metadata = CheckpointMetadata(get_spec("synthetic"), fields, (64, 64), Preprocessing())
     save_variables(workdir / "checkpoints", variables, metadata)
     return workdir, variables
 
 
-def test_class_bearing_layers_start_fresh_and_are_named(checkpoint, capsys):
+def test_layers_of_other_classes_start_fresh_and_are_named(checkpoint, capsys):
     workdir, given = checkpoint
-    config = small()
-    config.init_from = str(workdir)
-    started = leaves(initial_variables(create_model(11, config.model), config))
+    started = leaves(initial_variables(tiny(11), InitialWeights(init_from=str(workdir))))
     said = " ".join(capsys.readouterr().out.split())
     said = said.partition("fresh: ")[2]
     assert "parsing_head/conv4" in said and "edge_head/conv5" in said and "parsing_head/conv3" not in said
@@ -51,24 +46,21 @@ def test_class_bearing_layers_start_fresh_and_are_named(checkpoint, capsys):
 
 
 def test_another_network_is_refused(checkpoint):
-    config = small(width=16)
-    config.init_from = str(checkpoint[0])
     with pytest.raises(UserError, match=r"same config\.model"):
-        initial_variables(create_model(19, config.model), config)
+        initial_variables(tiny(width=16), InitialWeights(init_from=str(checkpoint[0])))
 
 
 def test_backbone_weights_enter_the_encoder_alone(tmp_path):
-    config = small(stem="plain", norm="batch_norm")
-    model = create_model(19, config.model)
+    model = tiny(stem="plain", norm="batch_norm")
     donor = init_variables(model, seed=5)
     encoder = {kind: {"encoder": tree["encoder"]} for kind, tree in donor.items()}
     write_state_dict(tmp_path / "imagenet.npz", to_torch(encoder) | {"fc.weight": np.zeros((1000, 64), np.float32)})
-    config.model.pretrained_backbone = str(tmp_path / "imagenet.npz")
-    started, fresh = leaves(initial_variables(model, config)), leaves(init_variables(model, config.seed))
+    initial = InitialWeights(pretrained_backbone=str(tmp_path / "imagenet.npz"))
+    started, fresh = leaves(initial_variables(model, initial)), leaves(init_variables(model, seed=0))
     for name, value in leaves(donor).items():
         np.testing.assert_array_equal(started[name], value if "encoder" in name else fresh[name])
 
 
 def test_same_seed_same_start():
-    model = create_model(19, ConfigDict(small().model))
+    model = tiny()
     jax.tree.map(np.testing.assert_array_equal, init_variables(model, seed=3), init_variables(model, seed=3))

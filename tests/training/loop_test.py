@@ -1,4 +1,4 @@
-"""Parts of the loop that need no training."""
+"""The parts of the loop that need no training."""
 
 import json
 
@@ -9,8 +9,9 @@ from configs import default
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import read_json_lines
 from dmlcsr_jax.training import loop
+from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.logs import RunLog
-from dmlcsr_jax.training.plan import input_convention
+from dmlcsr_jax.training.plan import choose_preprocessing
 from dmlcsr_jax.training.report import is_due
 from dmlcsr_jax.training.state import TrainState
 from dmlcsr_jax.training.workdir import claim_workdir
@@ -26,27 +27,27 @@ def test_is_due(step, every, total, due):
 
 def test_a_workdir_belongs_to_one_configuration(tmp_path):
     config = default.get_config("debug")
-    claim_workdir(tmp_path, config)
+    claim_workdir(tmp_path, config.to_dict())
     (tmp_path / "checkpoints").mkdir()
     config.input.num_workers = 2
     config.evaluation.split = "test"
-    claim_workdir(tmp_path, config)  # neither changes what is learned
+    claim_workdir(tmp_path, config.to_dict())  # neither changes what is learned
     before = (tmp_path / "config.json").read_text()
     assert json.loads(before)["evaluation"]["split"] == "test"
     config.optimizer.learning_rate = 1.0
     with pytest.raises(UserError, match=r"optimizer\.learning_rate is 0\.001 there and 1\.0 here"):
-        claim_workdir(tmp_path, config)
+        claim_workdir(tmp_path, config.to_dict())
     assert (tmp_path / "config.json").read_text() == before
 
 
-def test_a_save_that_was_killed_is_no_checkpoint(tmp_path):
+def test_a_killed_save_is_no_checkpoint(tmp_path):
     config = default.get_config("debug")
     config.input.channel_order = "BGR"
     (tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir(parents=True)
-    assert input_convention(config, tmp_path).channel_order == "BGR"
+    assert choose_preprocessing(Experiment.from_config(config), tmp_path).channel_order == "BGR"
 
 
-def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
+def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     log = RunLog(tmp_path, start_step=0)
     for step in (1, 2, 3):
         log.scalars(step, {"train/total": 1.5 * step})
@@ -67,3 +68,13 @@ def test_a_diverged_state_is_not_saved(tmp_path):
     state = TrainState(jnp.asarray(7), {"a": jnp.asarray([1.0, jnp.nan])}, {}, (), 0)
     with pytest.raises(UserError, match="step 7"):
         loop.require_finite(state, tmp_path)
+
+
+def test_a_workdir_of_version_0_1_0_is_claimed(tmp_path):
+    config = default.get_config("debug").to_dict()
+    (tmp_path / "checkpoints").mkdir()
+    before = config | {"model": {name: value for name, value in config["model"].items() if name != "remat"}}
+    before["model"]["rematerialise"] = False
+    (tmp_path / "config.json").write_text(json.dumps(before))
+    claim_workdir(tmp_path, config)
+    assert json.loads((tmp_path / "config.json").read_text()) == json.loads(json.dumps(config))

@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from dmlcsr_jax.training.optimizer import OptimizerSettings, learning_rate_schedule, make_optimizer
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "schedules.npz"
 
@@ -98,6 +98,13 @@ def test_cycles_follow_any_first_stage(schedule):
     assert (np.diff(with_cycles[450:480]) <= 0).all() and with_cycles[479] > 1e-5
 
 
+def test_cycles_may_start_at_once():
+    config = make_config(self_regulation__enabled=True, self_regulation__epochs_before_cycles=0)
+    rates = jax.vmap(learning_rate_schedule(config, 2))(np.arange(40))
+    np.testing.assert_allclose(rates[:2], 0.5e-3)
+    np.testing.assert_array_equal(rates[:20], rates[20:])
+
+
 def test_warmup_rises_to_the_base_that_poly_starts_from():
     rate = learning_rate_schedule(make_config(training__epochs=10, optimizer__warmup_epochs=2), 5)
     rates = np.array([rate(step) for step in range(50)])
@@ -141,7 +148,7 @@ def test_takes_the_steps_of_pytorch():
     config = make_config(training__epochs=6, optimizer__learning_rate=0.1, optimizer__weight_decay=0.05)
     rates = 0.1 * (1 - np.arange(6) / 6) ** 0.9
     with jax.enable_x64(True):
-        optimizer = make_optimizer(config, learning_rate_schedule(config, 1))
+        optimizer = make_optimizer(OptimizerSettings(weight_decay=0.05), learning_rate_schedule(config, 1))
         found = jax.tree.map(jnp.asarray, parameters)
         state = optimizer.init(found)
         for gradient in gradients:

@@ -2,32 +2,27 @@
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import pytest
 
-from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.devices import AXIS, replicate, shard
 from dmlcsr_jax.losses import LossWeights
 from dmlcsr_jax.models import DMLCSR, init_variables
-from dmlcsr_jax.pipeline.input_pipeline import one_pass_batches
-from dmlcsr_jax.training.optimizer import make_optimizer
-from dmlcsr_jax.training.self_regulation import end_cycle, ends_cycle, moving_average, recompute_batch_stats
+from dmlcsr_jax.training.optimizer import OptimizerSettings, make_optimizer
+from dmlcsr_jax.training.self_regulation import (
+    SelfRegulation,
+    end_cycle,
+    ends_cycle,
+    moving_average,
+    recompute_batch_stats,
+)
 from dmlcsr_jax.training.state import create_state
 from dmlcsr_jax.training.steps import make_statistics_step, make_train_step
 from dmlcsr_jax.types import Batch, Preprocessing
 
-REGULATION = {
-    "enabled": True,
-    "epochs_before_cycles": 3,
-    "cycle_epochs": 2,
-    "self_ensemble": True,
-    "distillation": True,
-}
-
 
 def regulation(**fields):
-    return ml_collections.ConfigDict(REGULATION | fields)
+    return SelfRegulation(**{"epochs_before_cycles": 3, "cycle_epochs": 2} | fields)
 
 
 def test_cycles_end_where_they_should():
@@ -57,11 +52,14 @@ def network():
 
 
 def state_of(variables):
-    config = ml_collections.ConfigDict({"optimizer": {"momentum": 0.9, "weight_decay": 0.0}})
-    return create_state(jax.tree.map(jnp.copy, variables), make_optimizer(config, lambda step: 0.01))
+    return create_state(jax.tree.map(jnp.copy, variables), sgd())
 
 
-def test_end_of_cycle(network):
+def sgd():
+    return make_optimizer(OptimizerSettings(weight_decay=0.0), lambda step: 0.01)
+
+
+def test_the_student_joins_the_teacher(network):
     _, variables = network
     zero = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
     state = state_of(variables)
@@ -112,7 +110,7 @@ def test_statistics_are_the_sample_weighted_mean_of_the_batches(network, devices
         expected = jax.tree.map(lambda e, o, w=weight: e + w * np.asarray(o), expected, own)
 
     chosen = jax.devices()[:devices]
-    step = make_statistics_step(model, Preprocessing(), chosen)
+    step = make_statistics_step(model, preprocessing=Preprocessing(), devices=chosen)
     average, seen = replicate((variables["batch_stats"], jnp.zeros(())), chosen)
     for batch in padded_batches(images, batch_size):
         average, seen = step({"params": variables["params"]}, average, seen, shard(batch, devices))
@@ -121,9 +119,9 @@ def test_statistics_are_the_sample_weighted_mean_of_the_batches(network, devices
     jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6 * scale), average, expected)
 
 
-def test_estimation_reads_whatever_batches_it_is_given(network):
+def test_recomputed_statistics_forget_the_old_ones(network):
     model, variables = network
-    step = make_statistics_step(model, Preprocessing())
+    step = make_statistics_step(model, preprocessing=Preprocessing())
     given, stats = replicate(({"params": variables["params"]}, variables["batch_stats"]))
     found = recompute_batch_stats(step, given, stats, padded_batches(examples(12), 8))
     again = recompute_batch_stats(step, given, jax.tree.map(lambda x: x + 7, stats), padded_batches(examples(12), 8))
@@ -134,10 +132,9 @@ def test_the_teacher_softens_labels_and_is_not_changed(network):
     model, variables = network
     batch = next(padded_batches(examples(4), 4))
     batch = shard(batch._replace(labels=np.random.default_rng(2).integers(0, 5, batch.labels.shape).astype(np.uint8)))
-    config = ml_collections.ConfigDict({"optimizer": {"momentum": 0.9, "weight_decay": 0.0}})
-    optimizer = make_optimizer(config, lambda step: 0.01)
-    train_step = make_train_step(model, optimizer, LossWeights(), Preprocessing())
-    silent_step = make_train_step(model, optimizer, LossWeights(), Preprocessing(), distillation=False)
+    options = {"weights": LossWeights(), "preprocessing": Preprocessing()}
+    train_step = make_train_step(model, sgd(), **options)
+    silent_step = make_train_step(model, sgd(), **options, distillation=False)
 
     def fresh():
         teacher = jax.tree.map(lambda x: 1.1 * x, variables)
@@ -151,30 +148,3 @@ def test_the_teacher_softens_labels_and_is_not_changed(network):
     assert float(terms["cross_entropy"]) == pytest.approx(float(silent_terms["cross_entropy"]), rel=1e-5)
     differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), taught.params, untaught.params)
     assert max(jax.tree.leaves(differences)) > 1e-5
-
-
-def test_one_pass_has_every_example_once_whatever_the_hosts():
-    class Numbered:
-        def __len__(self):
-            return 11
-
-        def __getitem__(self, index):
-            import cv2
-
-            image = np.full((8, 8, 3), index, np.uint8)
-            encode = lambda array: cv2.imencode(".png", array)[1].tobytes()  # noqa: E731
-            return {"image": encode(image), "label": encode(image[..., 0]), "name": str(index)}
-
-    def take(host, hosts):
-        arguments = {"size": (8, 8), "batch_size": 4, "seed": 3, "epoch": 2}
-        batches = one_pass_batches(Numbered(), get_spec("lapa"), **arguments, process_index=host, process_count=hosts)
-        return list(batches)
-
-    whole = take(0, 1)
-    assert [batch.mask.sum() for batch in whole] == [4, 4, 3]
-    numbers = np.concatenate([batch.images[batch.mask][:, 4, 4, 0] for batch in whole])
-    assert sorted(numbers) == list(range(11))
-    parts = [take(host, 2) for host in range(2)]
-    for batch, *shares in zip(whole, *parts, strict=True):
-        for field, *split in zip(batch, *shares, strict=True):
-            np.testing.assert_array_equal(field, np.concatenate(split))

@@ -5,7 +5,6 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import pytest
 
@@ -14,20 +13,19 @@ from dmlcsr_jax.evaluation.steps import make_predict_step
 from dmlcsr_jax.losses import LossWeights
 from dmlcsr_jax.models import DMLCSR, init_variables
 from dmlcsr_jax.models.pretrained import from_torch, to_torch
-from dmlcsr_jax.training.optimizer import make_optimizer
+from dmlcsr_jax.training.optimizer import OptimizerSettings, make_optimizer
 from dmlcsr_jax.training.state import create_state
 from dmlcsr_jax.training.steps import make_train_step
 from dmlcsr_jax.types import Batch, Preprocessing
 from tests.golden.parameters import state_dict
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
-NORMALISED = Preprocessing("RGB", (0.0,) * 3, (1 / 255,) * 3)  # the golden images are normalized already
+NORMALIZED = Preprocessing("RGB", (0.0,) * 3, (1 / 255,) * 3)  # the golden images are normalized already
 RATE, MOMENTUM, DECAY = 1e-3, 0.9, 5e-4
 
 
 def sgd():
-    config = ml_collections.ConfigDict({"optimizer": {"momentum": MOMENTUM, "weight_decay": DECAY}})
-    return make_optimizer(config, lambda step: RATE)
+    return make_optimizer(OptimizerSettings(momentum=MOMENTUM, weight_decay=DECAY), lambda step: RATE)
 
 
 def fresh(variables, devices):
@@ -46,7 +44,7 @@ def published():
         arrays = state_dict(json.loads((GOLDEN / "state_dict_shapes_11.json").read_text()))
         variables = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), from_torch(arrays))
         model = DMLCSR(11, dtype=jnp.float64, axis_name=AXIS)
-        step = make_train_step(model, sgd(), LossWeights(), NORMALISED, jax.devices()[:1])
+        step = make_train_step(model, sgd(), weights=LossWeights(), preprocessing=NORMALIZED, devices=jax.devices()[:1])
         yield variables, step
 
 
@@ -111,7 +109,9 @@ def test_two_devices_take_the_step_of_one():
         results = []
         for count in (1, 2):
             devices = jax.devices()[:count]
-            step = make_train_step(model, sgd(), LossWeights(lovasz=0.0), Preprocessing(), devices)
+            step = make_train_step(
+                model, sgd(), weights=LossWeights(lovasz=0.0), preprocessing=Preprocessing(), devices=devices
+            )
             state, terms = step(fresh(variables, devices), shard(batch, count))
             results.append((jax.device_get(state), {k: float(v) for k, v in terms.items() if k != "lovasz"}))
     (one, one_terms), (two, two_terms) = results
@@ -124,7 +124,7 @@ def test_predictions_come_back_in_order():
     model = DMLCSR(3, backbone="tiny", width=8)
     variables = init_variables(model, seed=0)
     images = np.random.default_rng(0).integers(0, 256, (8, 24, 32, 3)).astype(np.uint8)
-    labels = local_rows(make_predict_step(model, Preprocessing())(variables, shard(images)))
+    labels = local_rows(make_predict_step(model, preprocessing=Preprocessing())(variables, shard(images)))
     assert labels.shape == (8, 24, 32) and labels.dtype == np.uint8
-    again = local_rows(make_predict_step(model, Preprocessing())(variables, shard(images[::-1])))
+    again = local_rows(make_predict_step(model, preprocessing=Preprocessing())(variables, shard(images[::-1])))
     np.testing.assert_array_equal(labels, again[::-1])

@@ -1,26 +1,33 @@
-"""Cloth and its patterns."""
+"""Clothes and their patterns."""
 
 import cv2
 import numpy as np
 
-from dmlcsr_jax.datasets.faces.canvas import Canvas, closed_curve, open_curve, ribbon, symmetric
-from dmlcsr_jax.datasets.faces.person import Person
+from dmlcsr_jax.datasets.faces.canvas import Canvas, closed_curve, floats, open_curve, ribbon, symmetric
+from dmlcsr_jax.datasets.faces.person import Color, Person
 from dmlcsr_jax.datasets.faces.skin import collar_width, lit
 
 _CLOTH = ("cloth",)
 
 
-def pattern_picture(kind: str, first, second, grid, lambert: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """[3, S, S] picture of a woven or printed pattern in two colors, lit.
+def draw_pattern(
+    kind: str,
+    colors: tuple[Color, Color],
+    *,
+    grid: tuple[np.ndarray, np.ndarray],
+    lambert: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """[3, S, S] image of a woven or printed pattern in two colors, lit.
 
     Args:
       kind: "plain", "stripes", "plaid", "dots", "knit" or "flowers".
-      first: RGB color of the ground.
-      second: RGB color of what is on it.
-      grid: face coordinates (x, y) of every pixel.
-      lambert: [S, S], how directly the light falls.
-      rng: gives scale, direction and folds.
+      colors: RGB colors of the ground and of the pattern.
+      grid: face coordinates (x, y) of each pixel.
+      lambert: [S, S], the cosine of the light's angle of incidence, 0–1.
+      rng: determines scale, direction and folds.
     """
+    first, second = colors
     x, y = grid
     shape, turn, scale = lambert.shape, rng.uniform(-0.6, 0.6), rng.uniform(8, 22)
     cos, sin = np.float32(scale * np.cos(turn)), np.float32(scale * np.sin(turn))
@@ -44,16 +51,16 @@ def pattern_picture(kind: str, first, second, grid, lambert: np.ndarray, rng: np
     return ground
 
 
-def draw_clothes(canvas: Canvas, person: Person, cloth: np.ndarray, rng: np.random.Generator) -> None:
-    """A garment over the shoulders with its neckline."""
+def draw_clothes(canvas: Canvas, person: Person, *, cloth: np.ndarray, rng: np.random.Generator) -> None:
+    """A garment over the shoulders with a neckline."""
     pose, unit, style, near = person.pose, person.pose.unit, person.neckline, collar_width(person)
     drop = rng.uniform(0, 0.14) + (0.1 if person.soft else 0)
     height, deep = 1.86 + 0.5 * drop, _depth(style, rng)
     right = open_curve([(near, height), (1.2, 2.02 + drop), (1.85, 2.25 + drop), (2.2, 2.8), (2.5, 5.0)], 4)
     neck = [(0, deep), (near, height)] if style == "vee" else [(0, deep), (0.72 * near, deep - 0.1), (near, height)]
     neck = symmetric(neck) if style == "vee" else open_curve(symmetric(neck))
-    outline = pose.body(np.concatenate([neck, right[1:], right[:0:-1] * np.float32([-1, 1])]))
-    canvas.shade(outline - np.float32([0, 0.04 * unit]), (0.72, 0.64, 0.62), 0.05 * unit, on=("neck",))
+    outline = pose.body(np.concatenate([neck, right[1:], right[:0:-1] * floats([-1, 1])]))
+    canvas.shade(outline - floats([0, 0.04 * unit]), (0.72, 0.64, 0.62), 0.05 * unit, on=("neck",))
     canvas.paint(outline, cloth, "cloth")
     if style == "turtle":
         _draw_roll_neck(canvas, person, cloth)
@@ -68,7 +75,7 @@ def draw_clothes(canvas: Canvas, person: Person, cloth: np.ndarray, rng: np.rand
 
 
 def _depth(style: str, rng: np.random.Generator) -> float:
-    """How far down the neckline goes, in face units."""
+    """Height of the lowest point of the neckline, in face units."""
     if style in ("vee", "scoop"):
         return rng.uniform(2.5, 3.1) if style == "vee" else rng.uniform(2.4, 2.75)
     return {"crew": 2.1, "turtle": 1.8}.get(style, 2.2)
@@ -91,6 +98,6 @@ def _draw_collar(canvas: Canvas, person: Person, cloth: np.ndarray, near: float)
     else:
         flap = [(near + 0.06, 1.76), (near - 0.08, 1.74), (0.02, 2.3), (0.34, 2.62), (0.9, 2.06)]
     for sign in (-1.0, 1.0):
-        outline = pose.body(np.float32(flap) * np.float32([sign, 1]))
-        canvas.shade(outline + np.float32([0, 0.04 * unit]), 0.72, 0.035 * unit, on=("cloth", "neck"))
+        outline = pose.body(floats(flap) * floats([sign, 1]))
+        canvas.shade(outline + floats([0, 0.04 * unit]), 0.72, 0.035 * unit, on=("cloth", "neck"))
         canvas.paint(outline, cloth * np.float32(1.1), "cloth")

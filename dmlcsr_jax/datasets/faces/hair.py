@@ -1,24 +1,27 @@
-"""Hair: the mass behind head and neck, the front over the forehead, and locks beside the face."""
+"""Hair: behind the head and neck, over the forehead, and beside the face."""
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
-from dmlcsr_jax.datasets.faces.canvas import Canvas, closed_curve, ellipse, open_curve, symmetric
+from dmlcsr_jax.datasets.faces.canvas import Canvas, closed_curve, ellipse, floats, open_curve, symmetric
 from dmlcsr_jax.datasets.faces.person import Person
 from dmlcsr_jax.datasets.faces.pose import Pose
 from dmlcsr_jax.datasets.faces.skin import SIDES
 
-_MIDDLE = (0.0, -0.55)  # of the hair's outline, face units
+_CENTER = (0.0, -0.55)  # of the hair's outline, in face units
 
 
-def hair_picture(person: Person, grid, lambert: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """[3, S, S] picture of hair: strands that run down from the parting, a gloss, waves or coils.
+def draw_strands(
+    person: Person, *, grid: tuple[np.ndarray, np.ndarray], lambert: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """[3, S, S] image of hair: strands that fall from the parting, with gloss and waves or coils.
 
     Args:
-      person: whose hair.
-      grid: face coordinates (x, y) of every pixel.
-      lambert: [S, S], how directly the light falls.
-      rng: gives parting, strands and gloss.
+      person: determines color and style.
+      grid: face coordinates (x, y) of each pixel.
+      lambert: [S, S], the cosine of the light's angle of incidence, 0–1.
+      rng: determines parting, strands and gloss.
     """
     x, y = grid
     below = np.maximum(y + np.float32(1.75), np.float32(0.02))
@@ -41,7 +44,7 @@ def hair_picture(person: Person, grid, lambert: np.ndarray, rng: np.random.Gener
     return np.minimum(tone * color[:, None, None], 252)
 
 
-def draw_back_hair(canvas: Canvas, person: Person, picture: np.ndarray, rng: np.random.Generator) -> None:
+def draw_back_hair(canvas: Canvas, person: Person, *, texture: np.ndarray, rng: np.random.Generator) -> None:
     """The hair behind the neck and ears."""
     if person.hair_style in ("bald", "buzz"):
         return
@@ -53,15 +56,15 @@ def draw_back_hair(canvas: Canvas, person: Person, picture: np.ndarray, rng: np.
     else:
         side = [(1.0 + v, -0.4), (0.98 + 0.6 * v, 0.1), (0.86, 0.5), (0.5, 0.7)]
     outline = _ruffle(closed_curve(symmetric([*_cap(v), *side])), person, rng)
-    canvas.paint(pose.outline(outline, -0.25), picture * np.float32(0.72), "hair")
+    canvas.paint(pose.outline(outline, -0.25), texture * np.float32(0.72), "hair")
     if person.hair_style == "updo":
         at, radius = (rng.uniform(-0.35, 0.35), -1.72 - v), rng.uniform(0.38, 0.6)
-        bun = _ruffle(ellipse(at, radius, 0.85 * radius, 40), person, rng, at)
-        canvas.paint(pose.outline(bun, -0.35), picture, "hair")
+        bun = _ruffle(ellipse(at, radius, 0.85 * radius, points=40), person, rng, center=at)
+        canvas.paint(pose.outline(bun, -0.35), texture, "hair")
 
 
-def draw_front_hair(canvas: Canvas, person: Person, picture: np.ndarray, rng: np.random.Generator) -> None:
-    """The hair on top and over the forehead, sideburns, and locks beside the face."""
+def draw_front_hair(canvas: Canvas, person: Person, *, texture: np.ndarray, rng: np.random.Generator) -> None:
+    """The hair on top and over the forehead, sideburns, and hair beside the face."""
     if person.hair_style == "bald":
         return
     pose, unit, v = person.pose, person.pose.unit, person.volume
@@ -69,15 +72,15 @@ def draw_front_hair(canvas: Canvas, person: Person, picture: np.ndarray, rng: np
     top = open_curve(symmetric([*_cap(v), (1.02 + 0.8 * v, 0.1)]))
     top = top[top[:, 1] < line[:, 1].max() + 0.02]
     outline = np.concatenate([pose.outline(_ruffle(top, person, rng), -0.15), _inside(pose, line)[::-1]])
-    canvas.shade(outline + np.float32([0, 0.07 * unit]), (0.74, 0.66, 0.64), 0.05 * unit, on=("skin",))
-    canvas.paint(outline, picture, "hair", alpha=0.8 if person.hair_style == "buzz" else 1.0)
+    canvas.shade(outline + floats([0, 0.07 * unit]), (0.74, 0.66, 0.64), 0.05 * unit, on=("skin",))
+    canvas.paint(outline, texture, "hair", alpha=0.8 if person.hair_style == "buzz" else 1.0)
     for (_, sign), covered in zip(SIDES, person.ears_covered, strict=True):
         if covered:
-            _draw_lock(canvas, person, picture, sign, rng)
+            _draw_lock(canvas, person, texture=texture, sign=sign, rng=rng)
 
 
 def _cap(volume: float) -> list[tuple[float, float]]:
-    """The hair's outer edge, from the top of the head down to the right."""
+    """The hair's outer edge, from the top of the head down the right side."""
     angle = np.linspace(0, 1.35, 5)
     x, y = 1.04 * np.sin(angle) * (1 + volume), -0.45 - 1.1 * np.cos(angle) * (1 + 0.9 * volume)
     return list(zip(x, y, strict=True))
@@ -98,7 +101,7 @@ def _hairline(person: Person, rng: np.random.Generator) -> np.ndarray:
     elif person.front == "side":
         part, sign = rng.uniform(0.2, 0.5), rng.choice([-1, 1])
         middle = [(-0.8, -0.42), (-0.45, -0.62), (-0.05, -0.84), (part, -1.08), (part + 0.2, -0.92), (0.78, -0.6)]
-        middle = (np.float32(middle) * np.float32([sign, 1]))[::sign]
+        middle = (floats(middle) * floats([sign, 1]))[::sign]
     else:
         middle = symmetric([(0, -1.12), (0.24, -0.96), (0.6, -0.68), (0.84, -0.25)])
     line = open_curve([*left, *middle, *right], 4)
@@ -108,7 +111,7 @@ def _hairline(person: Person, rng: np.random.Generator) -> np.ndarray:
 
 
 def _inside(pose: Pose, line: np.ndarray) -> np.ndarray:
-    """Pixels of points on the face; those that a turned head hides lie on its edge."""
+    """[N, 2] pixels of points on the face; points that a turned head hides are moved to its edge."""
     pixels, height = pose.face(line), line[:, 1]
     left, right = (pose.outline(np.stack([np.full_like(height, x), height], 1), 0.05) for x in (-0.98, 0.98))
     across = right - left
@@ -116,19 +119,21 @@ def _inside(pose: Pose, line: np.ndarray) -> np.ndarray:
     return pixels + (np.clip(share, 0, 1) - share)[:, None] * across
 
 
-def _draw_lock(canvas: Canvas, person: Person, picture: np.ndarray, sign: float, rng: np.random.Generator) -> None:
-    """The hair that falls over the ear on one side of the face, and on down the shoulder."""
+def _draw_lock(canvas: Canvas, person: Person, *, texture: np.ndarray, sign: float, rng: np.random.Generator) -> None:
+    """The hair that falls over the ear and the shoulder on one side of the face."""
     v, low, near = person.volume, person.hair_length * rng.uniform(0.85, 1.0), rng.uniform(0.8, 0.95, 3)
     inner = [(0.84, -0.55), (near[0], -0.1), (near[1], 0.45), (near[2], 0.75 * low), (rng.uniform(0.8, 1), low + 0.08)]
     outer = [(1.0 + v, low), (1.16 + v, 0.7 * low), (1.1 + v, 0.35 * low), (1.03 + v, -0.6)]
-    points = np.float32([*inner, *outer]) * np.float32([sign, 1])
-    outline = _ruffle(closed_curve(points), person, rng, (sign * 0.95, 0.4 * low))
-    canvas.paint(person.pose.outline(outline, 0.05), picture, "hair")
+    points = floats([*inner, *outer]) * floats([sign, 1])
+    outline = _ruffle(closed_curve(points), person, rng, center=(sign * 0.95, 0.4 * low))
+    canvas.paint(person.pose.outline(outline, 0.05), texture, "hair")
 
 
-def _ruffle(outline: np.ndarray, person: Person, rng: np.random.Generator, center=_MIDDLE) -> np.ndarray:
-    """Waves or curls on an outline, moved along the rays from its center."""
-    ray = outline - np.float32(center)
+def _ruffle(
+    outline: np.ndarray, person: Person, rng: np.random.Generator, *, center: ArrayLike = _CENTER
+) -> np.ndarray:
+    """Adds waves or curls to an outline by moving its points towards or away from its center."""
+    ray = outline - floats(center)
     reach = np.sqrt((ray**2).sum(1))
     angle = np.arctan2(ray[:, 1], ray[:, 0])
     phase = rng.random(3) * 6

@@ -1,12 +1,17 @@
-"""Who is drawn: the pose, colors and styles of one face, drawn by lot."""
+"""A random person: the pose, colors and styles of one face."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dmlcsr_jax.datasets.faces.canvas import floats
 from dmlcsr_jax.datasets.faces.pose import Pose
 
-Color = np.ndarray  # [3] float32, RGB, 0..255
+Color: TypeAlias = np.ndarray  # [3] float32, RGB, 0–255
+T = TypeVar("T")
 
 _SKIN = (
     (250, 219, 200), (244, 205, 178), (236, 190, 158), (226, 172, 136), (212, 154, 112),
@@ -17,7 +22,7 @@ _HAIR = (
     (206, 164, 102), (228, 200, 150), (150, 148, 150), (214, 212, 210), (196, 92, 130), (74, 96, 140),
 )  # fmt: skip
 _HAIR_ODDS = np.array([14, 14, 13, 11, 10, 7, 8, 7, 6, 5, 4, 2, 2], float)
-_GREY, _FAIR = np.isin(np.arange(13), (9, 10)), np.isin(np.arange(13), (6, 7, 8))
+_GRAY, _FAIR = np.isin(np.arange(13), (9, 10)), np.isin(np.arange(13), (6, 7, 8))
 _CLOTH = (
     (38, 42, 54), (64, 84, 120), (152, 42, 48), (226, 222, 212), (78, 104, 82), (214, 160, 62), (120, 82, 122),
     (70, 130, 150), (196, 120, 96), (30, 30, 32), (172, 176, 182), (232, 170, 170), (110, 74, 52), (240, 240, 244),
@@ -30,18 +35,18 @@ _IRIS = ((70, 44, 28), (96, 62, 36), (60, 40, 30), (88, 112, 76), (84, 126, 158)
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """Colors are RGB 0..255; lengths are face units (half the width of the head); styles are names.
+    """Colors are RGB, 0–255; lengths are in face units (half the width of the head); styles are names.
 
     Attributes:
-      jaw, chin, length: half width at the corners of the jaw, of the chin, and how far down the chin lies.
-      soft, old: shape the jaw and neck, make-up, beard; lines and gray hair.
-      accent, felt: the second color of cloth, and the color of the hat.
+      soft, old: `soft` affects jaw, neck, make-up and beard; `old` adds wrinkles and gray hair.
+      accent, felt: the second color of the clothes, and the color of the hat.
+      jaw, chin, length: half width at the corners of the jaw, half width of the chin, and height of the chin.
       hair_style: "bald", "buzz", "short", "curls", "bob", "long" or "updo".
       front: how the hair meets the forehead: "fringe", "side", "center" or "back".
-      ears_covered: whether locks hang over the (l_, r_) ear.
-      volume: how far the hair stands off the head.
-      curl: 0 for straight hair, 1 for tight curls.
-      mouth_open, eyes_open: 0..1.
+      ears_covered: whether hair covers the (l_, r_) ear.
+      volume: thickness of the hair.
+      curl: 0 for straight hair to 1 for tight curls.
+      mouth_open, eyes_open: 0 if closed.
       hat, glasses, earring, necklace, occluder: their style, or "" for none.
     """
 
@@ -78,44 +83,47 @@ class Person:
     occluder: str
 
 
-def jitter(rng: np.random.Generator, color, spread: float) -> Color:
-    """A color a little lighter or darker and a little off in hue."""
+def jitter(rng: np.random.Generator, color: ArrayLike, spread: float) -> Color:
+    """Varies the brightness and, less, the hue of a color."""
     shift = rng.normal(0, spread) + rng.normal(0, 0.4 * spread, 3)
-    return np.clip(np.float32(color) + shift, 8, 250).astype(np.float32)
+    return np.clip(floats(color) + shift, 8, 250).astype(np.float32)
 
 
-def mix(first, second, share: float) -> Color:
-    """`first` with a share of `second` in it."""
-    return (np.float32(first) * (1 - share) + np.float32(second) * share).astype(np.float32)
+def mix(first: ArrayLike, second: ArrayLike, *, share: float) -> Color:
+    """Interpolates from `first` (share 0) to `second` (share 1)."""
+    return (floats(first) * (1 - share) + floats(second) * share).astype(np.float32)
 
 
-def pick(rng: np.random.Generator, options, odds=None):
-    """One of the options, evenly or by odds."""
+def pick(rng: np.random.Generator, options: Sequence[T], odds: ArrayLike | None = None) -> T:
+    """A random option; all are equally likely unless `odds` has their relative weights."""
     edges = np.cumsum(np.ones(len(options)) if odds is None else odds)
     return options[int(np.searchsorted(edges, rng.random() * edges[-1], "right"))]
 
 
-def _maybe(rng, chance: float, options, odds=None) -> str:
+def _maybe(
+    rng: np.random.Generator, probability: float, options: Sequence[str], *, odds: ArrayLike | None = None
+) -> str:
     style = pick(rng, options, odds)
-    return style if rng.random() < chance else ""
+    return style if rng.random() < probability else ""
 
 
 def sample_pose(rng: np.random.Generator, size: int) -> Pose:
-    """Scale, position, the three turns of the head, and the light."""
+    """Random scale, position, rotation and light."""
     unit = rng.uniform(0.195, 0.275)
     light = np.array([rng.uniform(-0.75, 0.75), rng.uniform(-0.65, 0.1), rng.uniform(0.6, 0.9)])
+    x, y, z = light / np.linalg.norm(light)
     return Pose(
         unit=unit * size,
         center=(size * rng.normal(0.5, 0.035), size * (0.60 - unit * rng.uniform(0.62, 0.95))),
         roll=float(np.clip(rng.normal(0, 0.16), -0.45, 0.45)),
         yaw=float(np.clip(rng.normal(0, 0.27), -0.58, 0.58)),
         pitch=float(np.clip(rng.normal(0, 0.09), -0.2, 0.2)),
-        light=tuple(float(v) for v in light / np.linalg.norm(light)),
+        light=(float(x), float(y), float(z)),
     )
 
 
 def sample_person(rng: np.random.Generator, size: int) -> Person:
-    """Draws all traits by lot; those that go together in life do so here."""
+    """Random traits; those that are correlated in reality are correlated here."""
     soft, old = bool(rng.random() < 0.52), bool(rng.random() < 0.2)
     style = pick(rng, _STYLES, _STYLE_ODDS_SOFT if soft else _STYLE_ODDS)
     curl = rng.uniform(0.75, 1) if style == "curls" else pick(rng, (0, 0, 0.3, 0.6)) * rng.random()
@@ -124,7 +132,7 @@ def sample_person(rng: np.random.Generator, size: int) -> Person:
         pose=sample_pose(rng, size),
         soft=soft,
         old=old,
-        **_sample_colors(rng, soft, old),
+        **_sample_colors(rng, soft=soft, old=old),
         jaw=rng.uniform(0.78, 0.86) if soft else rng.uniform(0.83, 0.93),
         chin=rng.uniform(0.2, 0.28) if soft else rng.uniform(0.27, 0.38),
         length=rng.uniform(1.36, 1.55),
@@ -138,7 +146,7 @@ def sample_person(rng: np.random.Generator, size: int) -> Person:
         mouth_open=rng.uniform(0.4, 1) if rng.random() < 0.6 else 0.0,
         smile=float(np.clip(rng.normal(0.35, 0.45), -0.5, 1)),
         eyes_open=rng.uniform(0.6, 1.1) if rng.random() < 0.88 else 0.0,
-        hat=_maybe(rng, 0.36, ("beanie", "cap", "brim", "beret"), (30, 28, 24, 18)),
+        hat=_maybe(rng, 0.36, ("beanie", "cap", "brim", "beret"), odds=(30, 28, 24, 18)),
         glasses=_maybe(rng, 0.34, ("round", "square", "cat")),
         earring=_maybe(rng, 0.72 if soft else 0.34, ("hoop", "stud", "drop", "beads")),
         necklace=_maybe(rng, 0.6 if soft else 0.34, ("beads", "chain", "choker")),
@@ -148,20 +156,20 @@ def sample_person(rng: np.random.Generator, size: int) -> Person:
     )
 
 
-def _sample_colors(rng: np.random.Generator, soft: bool, old: bool) -> dict[str, Color]:
-    """Skin, hair, lips and cloth; now and then hair or cloth is hardly told from skin by its color."""
+def _sample_colors(rng: np.random.Generator, *, soft: bool, old: bool) -> dict[str, Color]:
+    """Colors of skin, hair, lips and clothes. Sometimes hair or clothes have almost the color of skin."""
     tone = int(rng.integers(len(_SKIN)))
     skin = jitter(rng, _SKIN[tone], 7)
-    odds = _HAIR_ODDS * np.where(_GREY, 12 if old else 1, 1) * np.where(_FAIR, 0.25 if tone > 5 else 1, 1)
+    odds = _HAIR_ODDS * np.where(_GRAY, 12 if old else 1, 1) * np.where(_FAIR, 0.25 if tone > 5 else 1, 1)
     hair = jitter(rng, pick(rng, _HAIR, odds), 8)
     if rng.random() < 0.12:
-        hair = jitter(rng, mix(hair, 0.82 * skin, 0.75), 6)
+        hair = jitter(rng, mix(hair, 0.82 * skin, share=0.75), 6)
     cloth, accent = jitter(rng, pick(rng, _CLOTH), 12), jitter(rng, pick(rng, _CLOTH), 12)
     if rng.random() < 0.25:
-        cloth = mix(cloth, pick(rng, (skin, hair)), 0.85)
+        cloth = mix(cloth, pick(rng, (skin, hair)), share=0.85)
     redness = rng.uniform(0.2, 0.8) if soft else rng.uniform(0, 0.25)
-    lip = mix(skin * np.float32([0.9, 0.7, 0.7]), pick(rng, _LIPS), redness)
-    brow = mix(hair * np.float32(0.72), (60, 44, 38), rng.uniform(0.1, 0.7))
+    lip = mix(skin * floats([0.9, 0.7, 0.7]), pick(rng, _LIPS), share=redness)
+    brow = mix(hair * np.float32(0.72), (60, 44, 38), share=rng.uniform(0.1, 0.7))
     return {
         "skin": skin,
         "hair": hair,

@@ -1,7 +1,7 @@
-"""Where things are: from face units to pixels, under yaw, pitch, roll, scale and shift.
+"""Projects face units to pixels, with yaw, pitch, roll, scale and shift.
 
-A face unit is half the width of the head. x points to the right of the picture (the subject's left), y
-down, z to the viewer; the origin lies between the eyes at the depth of the ears.
+A face unit is half the width of the head. x points to the right of the image (the subject's left), y down, z to the
+viewer. The origin is between the eyes at the depth of the ears.
 """
 
 import dataclasses
@@ -9,17 +9,20 @@ import functools
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
+
+from dmlcsr_jax.datasets.faces.canvas import floats
 
 
 @dataclasses.dataclass(frozen=True)
 class Pose:
-    """A head seen by weak perspective.
+    """A head in weak perspective.
 
     Attributes:
-      unit: pixels a face unit.
+      unit: pixels per face unit.
       center: pixel position of the origin.
-      roll, yaw, pitch: radians; positive rolls clockwise, turns to the right of the picture, looks up.
-      light: direction to the light, unit length.
+      roll, yaw, pitch: radians; positive is clockwise, to the right of the image, up.
+      light: unit vector towards the light.
     """
 
     unit: float
@@ -29,40 +32,40 @@ class Pose:
     pitch: float
     light: tuple[float, float, float]
 
-    def head(self, points) -> np.ndarray:
+    def head(self, points: ArrayLike) -> np.ndarray:
         """[N, 3] points of the head -> [N, 2] pixels."""
-        return np.asarray(points, np.float32) @ self._axes + np.float32(self.center)
+        return np.asarray(points, np.float32) @ self._axes + floats(self.center)
 
-    def face(self, points, lift=0.0) -> np.ndarray:
-        """[N, 2] points on the front of the face, lifted off it by a depth or one each -> [N, 2] pixels."""
+    def face(self, points: ArrayLike, lift: ArrayLike = 0.0) -> np.ndarray:
+        """[N, 2] points on the surface of the face -> [N, 2] pixels; `lift` is a height above it, one number or [N]."""
         points = np.asarray(points, np.float32)
         across, along = points[:, 0] * np.float32(1 / 1.06), (points[:, 1] - np.float32(0.05)) * np.float32(1 / 1.8)
-        depth = np.float32(0.95) * np.sqrt(np.maximum(1 - across * across - along * along, 0)) + np.float32(lift)
-        return points @ self._axes[:2] + depth[:, None] * self._axes[2] + np.float32(self.center)
+        depth = np.float32(0.95) * np.sqrt(np.maximum(1 - across * across - along * along, 0)) + floats(lift)
+        return points @ self._axes[:2] + depth[:, None] * self._axes[2] + floats(self.center)
 
-    def outline(self, points, depth=0.0) -> np.ndarray:
-        """[N, 2] points of a silhouette, which does not narrow as the head turns -> [N, 2] pixels.
+    def outline(self, points: ArrayLike, depth: ArrayLike = 0.0) -> np.ndarray:
+        """[N, 2] points of the silhouette, which keeps its width when the head turns -> [N, 2] pixels.
 
-        depth is one number or one a point.
+        `depth` (z) is one number, or one per point.
         """
         depth = np.asarray(depth, np.float32).reshape(-1, 1)
-        widened = np.asarray(points, np.float32) * np.float32([self._widen, 1])
-        return widened @ self._axes[:2] + depth * self._axes[2] + np.float32(self.center)
+        widened = np.asarray(points, np.float32) * floats([self._widen, 1])
+        return widened @ self._axes[:2] + depth * self._axes[2] + floats(self.center)
 
-    def body(self, points) -> np.ndarray:
+    def body(self, points: ArrayLike) -> np.ndarray:
         """[N, 2] points of neck and shoulders -> [N, 2] pixels.
 
-        They lean by a quarter of the head's roll and move sideways so that the neck stays under the chin.
+        The body rolls by a quarter of the head's roll, and moves sideways so that the neck stays under the chin.
         """
-        aside = np.float32([0.12 * np.sin(self.yaw) - 0.9 * np.sin(self.roll), 0])
-        return (np.asarray(points, np.float32) + aside) @ _turn(0.25 * self.roll, self.unit) + np.float32(self.center)
+        shift = floats([0.12 * np.sin(self.yaw) - 0.9 * np.sin(self.roll), 0])
+        return (np.asarray(points, np.float32) + shift) @ _turn(0.25 * self.roll, self.unit) + floats(self.center)
 
     @functools.cached_property
     def _axes(self) -> np.ndarray:
-        """[3, 2] float32: where the x, y and z axes of the head point to in the picture, in pixels a unit."""
+        """[3, 2] float32: the x, y and z axes of the head in the image, in pixels per face unit."""
         (sin_yaw, cos_yaw), (sin_pitch, cos_pitch) = _sin_cos(self.yaw), _sin_cos(self.pitch)
         turned = [[cos_yaw, sin_yaw * sin_pitch], [0, cos_pitch], [sin_yaw, -cos_yaw * sin_pitch]]
-        return np.float32(turned) @ _turn(self.roll, self.unit)
+        return floats(turned) @ _turn(self.roll, self.unit)
 
     @functools.cached_property
     def _widen(self) -> float:
@@ -70,18 +73,18 @@ class Pose:
         return float(np.sqrt(cos * cos + 0.8 * sin * sin) / cos)
 
     def grid(self, size: int, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Face coordinates (x, y) of the middles of every step × step pixels, float32, in the plane of the outline."""
+        """Face coordinates (x, y), float32, of the centers of step × step blocks of pixels, in the outline's plane."""
         pixels = (np.arange(0, size, step, dtype=np.float32) + np.float32(step / 2 - 0.5)).astype(np.float32)
         cos, sin = np.float32(np.cos(self.roll) / self.unit), np.float32(np.sin(self.roll) / self.unit)
         right, down = pixels - np.float32(self.center[0]), pixels - np.float32(self.center[1])
         return cos * right[None] + sin * down[:, None], cos * down[:, None] - sin * right[None]
 
     def lambert(self, size: int) -> np.ndarray:
-        """[S, S] float32: how directly the light falls on an egg-shaped head; about 0..1."""
+        """[S, S] float32: cosine of the light's angle of incidence on an egg-shaped head, about 0–1."""
         coarse = self.grid(size, step=4)
         across, along = coarse[0] * np.float32(1 / 1.2), (coarse[1] - np.float32(0.05)) * np.float32(1 / 1.9)
         front = np.sqrt(np.maximum(1 - across * across - along * along, np.float32(0.04)))
-        light = np.float32(self.light)
+        light = floats(self.light)
         value = np.clip(across * light[0] + along * light[1] + front * light[2], 0, 1)
         return cv2.resize(value, (size, size), interpolation=cv2.INTER_LINEAR)
 
@@ -91,6 +94,6 @@ def _sin_cos(angle: float) -> tuple[float, float]:
 
 
 def _turn(angle: float, scale: float) -> np.ndarray:
-    """[2, 2] float32: turns and scales points that are multiplied by it from the left."""
+    """[2, 2] float32 matrix that rotates and scales row vectors: `points @ matrix`."""
     sin, cos = _sin_cos(angle)
-    return np.float32([[cos, sin], [-sin, cos]]) * np.float32(scale)
+    return floats([[cos, sin], [-sin, cos]]) * np.float32(scale)

@@ -1,10 +1,12 @@
-"""What is not the face: the background, and the camera."""
+"""The background and the camera."""
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from dmlcsr_jax.datasets.faces.canvas import Canvas, closed_curve, ellipse, ribbon
-from dmlcsr_jax.datasets.faces.person import Person, jitter, mix, pick
+from dmlcsr_jax.datasets.faces.canvas import Canvas, closed_curve, ellipse, floats, ribbon
+from dmlcsr_jax.datasets.faces.person import Color, Person, jitter, mix, pick
 
 WALLS = (
     (214, 206, 194), (168, 186, 196), (120, 142, 120), (96, 104, 122), (190, 150, 120), (70, 66, 72), (202, 176, 180),
@@ -13,14 +15,14 @@ WALLS = (
 
 
 def draw_background(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
-    """A wall, room, curtain or garden, often in colors of the person, and often with round things in it."""
+    """A wall, room, curtain or garden, often with round objects, and often in the colors of the person."""
     size, image = canvas.size, canvas.image
     colors = [jitter(rng, pick(rng, WALLS), 14) for _ in range(4)]
     own = [person.hair, person.skin, person.skin * np.float32(0.8), person.cloth, person.hair * np.float32(1.3)]
     if rng.random() < 0.4:
-        colors[0] = mix(colors[0], pick(rng, own), 0.8)
-    patches = [mix(colors[0], colors[1], rng.uniform(0, 0.5)) * rng.uniform(0.75, 1.15) for _ in range(6)]
-    for plane, values in zip(image, np.float32(patches).T, strict=True):
+        colors[0] = mix(colors[0], pick(rng, own), share=0.8)
+    patches = [mix(colors[0], colors[1], share=rng.uniform(0, 0.5)) * rng.uniform(0.75, 1.15) for _ in range(6)]
+    for plane, values in zip(image, floats(patches).T, strict=True):
         cv2.resize(values.reshape(3, 2), (size, size), dst=plane, interpolation=cv2.INTER_CUBIC)
     kind = pick(rng, ("plain", "curtain", "circles", "leaves", "room"), (20, 12, 42, 12, 14))
     if kind == "curtain":
@@ -49,8 +51,8 @@ def _draw_curtain(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.image *= 1 + np.float32(rng.uniform(0.06, 0.25)) * wave
 
 
-def _draw_circles(canvas: Canvas, colors, rng: np.random.Generator) -> None:
-    """Lights, balloons or heads out of focus."""
+def _draw_circles(canvas: Canvas, colors: Sequence[Color], rng: np.random.Generator) -> None:
+    """Out-of-focus lights, balloons or heads."""
     strong = rng.uniform(0.15, 0.6)
     for _ in range(int(rng.integers(5, 14))):
         at, radius = rng.uniform(0, canvas.size, 2), canvas.size * rng.uniform(0.03, 0.2)
@@ -58,27 +60,28 @@ def _draw_circles(canvas: Canvas, colors, rng: np.random.Generator) -> None:
         canvas.paint(outline, jitter(rng, pick(rng, colors), 10), alpha=strong + rng.uniform(0, 0.3))
 
 
-def _draw_leaves(canvas: Canvas, ground, rng: np.random.Generator) -> None:
+def _draw_leaves(canvas: Canvas, ground: Color, rng: np.random.Generator) -> None:
     for _ in range(34):
         at, turn, long = rng.uniform(0, canvas.size, 2), rng.uniform(0, 6.3), canvas.size * rng.uniform(0.06, 0.16)
-        tip = np.float32([np.cos(turn), np.sin(turn)]) * np.float32(long)
-        leaf = ribbon(np.stack([at, at + 0.45 * tip, at + tip]), np.float32([1, 0.4 * long, 1]))
-        canvas.paint(closed_curve(leaf, 4), jitter(rng, mix((70, 104, 60), ground, 0.4), 20), alpha=0.8)
+        tip = floats([np.cos(turn), np.sin(turn)]) * np.float32(long)
+        leaf = ribbon(np.stack([at, at + 0.45 * tip, at + tip]), floats([1, 0.4 * long, 1]))
+        canvas.paint(closed_curve(leaf, 4), jitter(rng, mix((70, 104, 60), ground, share=0.4), 20), alpha=0.8)
 
 
-def _draw_boxes(canvas: Canvas, colors, rng: np.random.Generator) -> None:
-    """Pictures, windows and shelves."""
+def _draw_boxes(canvas: Canvas, colors: Sequence[Color], rng: np.random.Generator) -> None:
+    """Posters, windows and shelves."""
     for _ in range(int(rng.integers(4, 9))):
         left, top = rng.uniform(-0.1, 0.9, 2) * canvas.size
         right, low = np.array([left, top]) + rng.uniform(0.08, 0.5, 2) * canvas.size
-        box = np.float32([(left, top), (right, top), (right, low), (left, low)])
+        box = floats([(left, top), (right, top), (right, low), (left, low)])
         canvas.paint(box, jitter(rng, pick(rng, colors), 12), alpha=rng.uniform(0.5, 1))
 
 
 def develop(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
-    """The picture as a camera gives it, [S, S, 3] uint8 RGB.
+    """Simulates a camera: uneven light, color cast, vignette, contrast, blur, noise and JPEG artifacts.
 
-    Light from one side, a color cast, vignette, contrast, blur, noise and JPEG blocks.
+    Returns:
+      [S, S, 3] uint8 RGB.
     """
     size, image = canvas.size, canvas.image
     at = np.linspace(-1, 1, size, dtype=np.float32)
@@ -96,8 +99,8 @@ def develop(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.55:
         grain = rng.standard_normal((size, size), np.float32) * np.float32(rng.uniform(1, 6))
         image += grain * rng.uniform(0.7, 1.3, (3, 1, 1)).astype(np.float32)
-    picture = cv2.merge([np.clip(plane, 0, 255).astype(np.uint8) for plane in image])
+    photo = cv2.merge([np.clip(plane, 0, 255).astype(np.uint8) for plane in image])
     if rng.random() < 0.35:
-        jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))])[1]
-        picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
-    return picture
+        jpeg = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))])[1]
+        photo = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
+    return photo

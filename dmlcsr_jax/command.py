@@ -1,0 +1,180 @@
+"""Trains, evaluates and uses DML-CSR face parsing.
+
+  dmlcsr --config=quickstart --workdir=runs/quickstart --mode=train
+  dmlcsr --workdir=runs/quickstart --mode=evaluate
+  dmlcsr --workdir=runs/quickstart --mode=predict photo.jpg folder/
+
+--mode:
+  prepare    build the data set of --config (train and evaluate do it themselves if needed)
+  train      train into --workdir; the same command resumes a stopped run
+  evaluate   score the best checkpoint on config.evaluation.split: a table, WORKDIR/evaluation.json and .html
+  predict    parse images, videos, folders and patterns (or examples of the split) into --output
+  export     write the best checkpoint as StableHLO (for JAX) and ONNX, with model cards; --formats selects one
+  demo       serve a page on this machine to drop images on
+  convert    published PyTorch weights into a new workdir, or with --output=FILE the workdir's into such a file
+
+  dmlcsr --config=published:lapa --workdir=runs/published --mode=convert weights.pth
+
+--config is a recipe by name (celebamask_hq, lapa, helen, folder, quickstart, ...) or a file of your own; `:debug`
+after it makes it a run of a minute. Any field can be set: --config.training.batch_size=8. Evaluate and predict take
+the configuration from the workdir. configs/default.py explains all fields. In a clone, `python main.py` is the same
+command as `dmlcsr`.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.recipes import check_fields, read_config
+
+MODES = ("train", "evaluate", "predict", "export", "demo", "convert", "prepare")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command line that was read; `main` runs it. The flags' help says what the fields mean."""
+
+    mode: str
+    config: ConfigDict
+    workdir: pathlib.Path | None
+    paths: tuple[str, ...]
+    output: pathlib.Path | None
+    write: tuple[str, ...]
+    faces: str
+    remap: str
+    smooth: int
+    flip: bool
+    scales: tuple[float, ...]
+    port: int
+    weights: str | None
+    distributed: str | None
+    formats: tuple[str, ...]
+
+
+class Help(Exception):
+    """--help was given; the message is the help."""
+
+
+def parse(argv: Sequence[str]) -> Command:
+    """Reads a command line, its first word the program's name, without side effects but reading files.
+
+    Raises:
+      UserError: a flag, a recipe or a field is wrong.
+      Help: --help was given.
+    """
+    arguments = list(argv)
+    name, workdir = _take_flag(arguments, "config"), _take_flag(list(arguments), "workdir")
+    config = read_config(name, workdir)
+    if config is not None:
+        check_fields(arguments, config)
+    values = _define_flags(config or ConfigDict(), arguments)
+    try:
+        paths = values(arguments)[1:]
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(str(error)) from error
+    given = values.flag_values_dict()
+    if given["help"]:
+        raise Help(f"{__doc__}\n{_describe_flags(values)}")
+    command = Command(
+        mode=given["mode"],
+        config=given["config"],
+        workdir=pathlib.Path(given["workdir"]) if given["workdir"] else None,
+        paths=tuple(paths),
+        output=pathlib.Path(given["output"]) if given["output"] else None,
+        write=tuple(given["write"]),
+        faces=given["faces"],
+        remap=given["remap"],
+        smooth=given["smooth"],
+        flip=given["flip"],
+        scales=_read_scales(given["scales"]),
+        port=given["port"],
+        weights=given["weights"],
+        distributed=given["distributed"],
+        formats=tuple(given["formats"]),
+    )
+    _check_command(command)
+    return command
+
+
+def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict(
+        "config", config, "The configuration: a recipe or FILE.py.", flag_values=values, sys_argv=arguments
+    )
+
+    def define(kind: Callable[..., object], name: str, default: object, *details: object) -> None:
+        kind(name, default, *details, flag_values=values)
+
+    define(flags.DEFINE_bool, "help", False, "Show this help.")
+    define(flags.DEFINE_enum, "mode", "train", MODES, "What to do.")
+    define(flags.DEFINE_string, "workdir", None, "Folder of the run: configuration, checkpoints, logs, images.")
+    define(
+        flags.DEFINE_string,
+        "output",
+        None,
+        "What predict (a folder; WORKDIR/predictions), export (WORKDIR/export) or convert (a file) writes.",
+    )
+    define(flags.DEFINE_list, "write", "labels,overlays", "What predict writes: labels, overlays, sheet, json.")
+    define(
+        flags.DEFINE_enum, "faces", "whole", ("whole", "detect"), "predict, demo: each image is a face, or find them."
+    )
+    define(flags.DEFINE_string, "remap", "", "predict: the data set whose classes are written; the checkpoint's own.")
+    define(flags.DEFINE_integer, "smooth", 1, "predict: frames of a video that vote on each pixel, an odd number.")
+    define(flags.DEFINE_bool, "flip", False, "predict, evaluate: average with the mirror image.")
+    define(flags.DEFINE_list, "scales", "1", "predict, evaluate: average over these sizes, such as 0.75,1,1.25.")
+    define(flags.DEFINE_integer, "port", 7860, "demo: where the page is, http://127.0.0.1:PORT.")
+    define(
+        flags.DEFINE_enum,
+        "weights",
+        None,
+        ("student", "teacher"),
+        "Whose weights; the teacher's if there is one.",
+    )
+    define(
+        flags.DEFINE_string,
+        "distributed",
+        None,
+        "To join several processes: auto on a cluster, else HOST:PORT,COUNT,INDEX. See docs/hosts.md.",
+    )
+    define(flags.DEFINE_list, "formats", "stablehlo,onnx", "What export writes; ONNX needs the extra [onnx].")
+    return values
+
+
+def _describe_flags(values: flags.FlagValues) -> str:
+    own = [values[name] for name in values if not name.startswith("config") and name != "help"]
+    return "\n".join(f"--{flag.name}: {flag.help}" for flag in own)
+
+
+def _take_flag(arguments: list[str], name: str) -> str | None:
+    """Takes `--name=value` or `--name value` out of the arguments; None if it is not there."""
+    for i, argument in enumerate(arguments):
+        if argument.startswith(f"--{name}="):
+            return arguments.pop(i).partition("=")[2]
+        if argument == f"--{name}" and i + 1 < len(arguments):
+            arguments.pop(i)
+            return arguments.pop(i)
+    return None
+
+
+def _read_scales(texts: Sequence[str]) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, texts))
+    except ValueError as error:
+        raise UserError(f"--scales={','.join(texts)}: give numbers, such as 0.75,1,1.25") from error
+
+
+def _check_command(command: Command) -> None:
+    """Raises UserError if flags are missing that the mode needs."""
+    if command.workdir is None and command.mode != "prepare":
+        raise UserError(f"--mode={command.mode} needs --workdir=DIR")
+    needs_config = not (command.mode == "demo" or (command.mode == "predict" and command.paths))
+    if needs_config and not len(command.config):
+        raise UserError("name a configuration, such as --config=quickstart")
+    if command.mode == "convert" and not command.output and len(command.paths) != 1:
+        raise UserError(
+            f"--mode=convert needs one file of weights, or --output=FILE to write one, not {len(command.paths)} files"
+        )

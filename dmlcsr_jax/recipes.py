@@ -1,0 +1,74 @@
+"""Configurations by name, by file, and from a workdir."""
+
+import difflib
+import pathlib
+import runpy
+from collections.abc import Sequence
+
+from flax.traverse_util import flatten_dict
+from ml_collections import ConfigDict
+
+from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.training.workdir import read_config_file
+
+RECIPES = pathlib.Path(__file__).with_name("configs")
+
+
+def read_config(name: str | None, workdir: str | None) -> ConfigDict | None:
+    """The configuration NAME or FILE.py, either with `:argument`, or else of the workdir's config.json, or else none.
+
+    Fields that an older config.json lacks take their defaults.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    if name is None:
+        return _read_workdir_config(pathlib.Path(workdir, "config.json")) if workdir else None
+    path = find_recipe(name.partition(":")[0])
+    argument = name.partition(":")[2]
+    try:
+        return runpy.run_path(str(path))["get_config"](*([argument] if argument else []))
+    except Exception as error:  # whatever a user's own file may do
+        raise UserError(f"--config={name}: {type(error).__name__}: {error}") from error
+
+
+def find_recipe(name: str) -> pathlib.Path:
+    """The file of a recipe: `name` itself, or the recipe of that name; UserError lists the recipes."""
+    path, recipe = pathlib.Path(name), RECIPES / f"{name}.py"
+    if path.is_file():
+        return path
+    if pathlib.Path(name).name == name and recipe.is_file():
+        return recipe
+    names = ", ".join(sorted(file.stem for file in RECIPES.glob("*.py")))
+    raise UserError(f"--config={name}: no such file or recipe; the recipes are {names}")
+
+
+def check_fields(argv: Sequence[str], config: ConfigDict) -> None:
+    """Refuses --config.FIELD that the configuration does not have, naming the nearest one.
+
+    Raises:
+      UserError: there is no such field, or it is a section.
+    """
+    fields = list(flatten_dict(config.to_dict(), sep="."))
+    for argument in argv:
+        name = argument.partition("=")[0].removeprefix("--config.")
+        if not argument.startswith("--config.") or name in fields:
+            continue
+        below = [field for field in fields if field.startswith(f"{name}.")]
+        if below:
+            raise UserError(f"--config.{name} is a section; set one of its fields: {', '.join(below)}")
+        near = difflib.get_close_matches(name, fields, n=1, cutoff=0)[0]
+        raise UserError(
+            f"--config.{name}: there is no such field; did you mean --config.{near}? All are in configs/default.py"
+        )
+
+
+def _read_workdir_config(path: pathlib.Path) -> ConfigDict | None:
+    if not path.exists():
+        return None
+    try:
+        config = runpy.run_path(str(RECIPES / "default.py"))["get_config"]()
+        config.update(read_config_file(path))
+        return config
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as a configuration ({error}); name one with --config=FILE") from error

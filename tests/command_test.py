@@ -1,0 +1,107 @@
+"""Reading command lines, without a process."""
+
+import json
+import pathlib
+
+import pytest
+
+from configs import default
+from dmlcsr_jax import command
+from dmlcsr_jax.errors import UserError
+
+RECIPE = "--config=quickstart"
+
+
+def parse(*arguments):
+    return command.parse(["dmlcsr", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--workdir=x"], ["--config"]),
+        ([RECIPE], ["--workdir"]),
+        (["--config=nothing", "--workdir=x"], ["--config=nothing", "celebamask_hq", "quickstart"]),
+        (["--config=configs/nothing.py", "--workdir=x"], ["configs/nothing.py"]),
+        ([f"{RECIPE}:tiny", "--workdir=x"], ["tiny", "debug"]),
+        ([RECIPE, "--workdir=x", "--config.model.witdh=8"], ["model.witdh", "model.width"]),
+        ([RECIPE, "--workdir=x", "--config.training.epochs=many"], ["training.epochs", "many"]),
+        ([RECIPE, "--workdir=x", "--config.model=tiny"], ["model", "backbone"]),
+        ([RECIPE, "--workdir=x", "--mode=dance"], ["dance", "evaluate"]),
+        ([RECIPE, "--workdir=x", "--wordir=y"], ["wordir"]),
+        ([RECIPE, "--workdir=x", "--mode=predict", "--scales=big"], ["--scales=big", "0.75"]),
+        ([RECIPE, "--workdir=x", "--mode=convert", "a.pth", "b.pth"], ["one file of weights", "2 files"]),
+    ],
+)
+def test_mistakes_are_named(arguments, words):
+    with pytest.raises(UserError) as refusal:
+        parse(*arguments)
+    assert all(word in str(refusal.value) for word in words), refusal.value
+
+
+def test_flags_and_fields_are_read():
+    read = parse(
+        f"{RECIPE}:debug",
+        "--workdir",
+        "runs/x",
+        "--mode=predict",
+        "--flip",
+        "--scales=0.75,1",
+        "--write=json",
+        "--config.training.epochs=7",
+        "photo.jpg",
+        "folder/",
+    )
+    assert (read.mode, read.workdir, read.paths) == (
+        "predict",
+        pathlib.Path("runs/x"),
+        ("photo.jpg", "folder/"),
+    )
+    assert (read.flip, read.scales, read.write) == (True, (0.75, 1.0), ("json",))
+    assert read.config.training.epochs == 7 and read.config.model.width == 8
+
+
+def test_two_command_lines_do_not_share_state():
+    assert parse(RECIPE, "--workdir=x", "--config.seed=3").config.seed == 3
+    assert parse(RECIPE, "--workdir=y").config.seed == 0
+
+
+def test_a_recipe_is_found_by_name_and_by_file(tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text(
+        "from dmlcsr_jax.configs import default\n"
+        "def get_config(arg=''):\n"
+        "    config = default.get_config()\n"
+        "    config.training.epochs = 3\n"
+        "    return default.finish(config, arg)\n"
+    )
+    assert parse(f"--config={own}:debug", "--workdir=x").config.model.backbone == "tiny"
+    assert parse(f"--config={own}", "--workdir=x").config.training.epochs == 3
+    assert parse("--config=lapa", "--mode=prepare").config.dataset.name == "lapa"
+
+
+def test_a_workdir_brings_its_configuration(tmp_path):
+    config = default.get_config("debug").to_dict()
+    config["training"]["epochs"] = 5
+    config["model"]["rematerialise"] = config["model"].pop("remat")  # as version 0.1.0 wrote it
+    del config["label_noise"]  # a field that is newer than the file
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = parse(f"--workdir={tmp_path}", "--mode=evaluate", "--config.evaluation.split=test").config
+    assert (found.training.epochs, found.evaluation.split, found.label_noise.share) == (5, "test", 0.0)
+    assert "rematerialise" not in found.model
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json cannot be read as a configuration"):
+        parse(f"--workdir={tmp_path}", "--mode=evaluate")
+
+
+def test_images_and_the_demo_need_no_configuration(tmp_path):
+    assert parse(f"--workdir={tmp_path}", "--mode=predict", "photo.jpg").paths == ("photo.jpg",)
+    assert parse(f"--workdir={tmp_path}", "--mode=demo", "--port=8000").port == 8000
+
+
+def test_help_names_every_flag():
+    with pytest.raises(command.Help) as shown:
+        parse("--help")
+    text = str(shown.value)
+    fields = set(command.Command.__dataclass_fields__) - {"config", "paths"}
+    assert all(f"--{name}" in text for name in fields) and all(f"  {mode} " in text for mode in command.MODES)
