@@ -109,11 +109,11 @@ def evaluate(
     write_text(workdir / "evaluation.json", json.dumps(result, indent=2))
     write_page(
         workdir / "evaluation.html",
-        f"{workdir}, {split}, {evaluator}",
-        result,
-        extremes,
-        lambda index: decode_example(evaluator.source[index]),
-        metadata.spec,
+        title=f"{workdir}, {split}, {evaluator}",
+        result=result,
+        extremes=extremes,
+        example=lambda index: decode_example(evaluator.source[index]),
+        spec=metadata.spec,
     )
     console.print(f"written: {workdir / 'evaluation.json'}, {workdir / 'evaluation.html'}")
 
@@ -134,7 +134,7 @@ def predict(
     """
     inputs = list_inputs(paths) if paths else None
     parser = load_parser(workdir, faces, **parser_options)
-    prediction.predict(parser, inputs or example_images(config), output, options)
+    prediction.predict(parser, inputs or example_images(config), output=output, options=options)
 
 
 def example_images(config: ConfigDict) -> list[tuple[str, np.ndarray]]:

@@ -1,1 +1,1 @@
-"""Label maps as images for people: overlays, legends, contact sheets."""
+"""Images for people: overlays, legends, contact sheets, and their encoding."""

@@ -1,27 +1,19 @@
-"""Contact sheets: many small pictures on a few large ones."""
+"""Contact sheets: many small images on a few large ones."""
 
 import pathlib
 
 import cv2
 import numpy as np
 
-from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.drawing.images import resize_longer_side, write_image
 
 _COLUMNS, _ROWS = 5, 4
-_SIDE, _CAPTION = 240, 20  # pixels
-_JPEG_SIDE = 65535
-
-
-def write_image(path: pathlib.Path, image: np.ndarray) -> None:
-    """Writes an [H, W, 3] uint8 RGB picture in the format of its suffix."""
-    if path.suffix == ".jpg" and max(image.shape) > _JPEG_SIDE:
-        raise UserError(f"{path} cannot be written: JPEG has at most {_JPEG_SIDE} pixels a side; leave overlays out")
-    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-        raise UserError(f"{path} cannot be written; is the disk full?")
+_SIDE, _CAPTION, _MARGIN = 240, 20, 2  # pixels
+_CAPTION_LENGTH = 32  # characters
 
 
 class ContactSheet:
-    """Writes `sheet_1.jpg`, `sheet_2.jpg` and so on into a folder, 20 pictures on each."""
+    """Writes `sheet_1.jpg`, `sheet_2.jpg` and so on into a folder, 20 images on each."""
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
@@ -29,13 +21,13 @@ class ContactSheet:
         self._sheets = 0
 
     def add(self, image: np.ndarray, caption: str) -> None:
-        """Adds an [H, W, 3] uint8 RGB picture; a full sheet is written at once."""
+        """Adds an [H, W, 3] uint8 RGB image; a full sheet is written at once."""
         self._tiles.append(_tile(image, caption))
         if len(self._tiles) == _COLUMNS * _ROWS:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what has not been written yet."""
+        """Writes the images that are not on a sheet yet."""
         if not self._tiles:
             return
         empty = np.zeros_like(self._tiles[0])
@@ -47,18 +39,12 @@ class ContactSheet:
         self._tiles.clear()
 
 
-def fitted(image: np.ndarray, side: int) -> np.ndarray:
-    """The whole picture scaled until its longer side is `side` pixels."""
-    zoom = side / max(image.shape[:2])
-    size = max(1, round(zoom * image.shape[1])), max(1, round(zoom * image.shape[0]))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
-
-
 def _tile(image: np.ndarray, caption: str) -> np.ndarray:
+    """The image centered on a black square, with the end of its caption below."""
     tile = np.zeros((_SIDE + _CAPTION, _SIDE, 3), np.uint8)
-    small = fitted(image, _SIDE - 4)
+    small = resize_longer_side(image, _SIDE - 2 * _MARGIN)
     top, left = (_SIDE - small.shape[0]) // 2, (_SIDE - small.shape[1]) // 2
     tile[top : top + small.shape[0], left : left + small.shape[1]] = small
     font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)
-    cv2.putText(tile, caption[-32:], (4, _SIDE + 14), font, 0.4, white, 1, cv2.LINE_AA)
+    cv2.putText(tile, caption[-_CAPTION_LENGTH:], (4, _SIDE + 14), font, 0.4, white, 1, cv2.LINE_AA)
     return tile

@@ -1,23 +1,24 @@
-"""The best and the worst pictures of an evaluation, as a page to look at."""
+"""An HTML page of the best and the worst images of an evaluation."""
 
-import base64
+import dataclasses
 import heapq
 import html
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
 import numpy as np
 
-from dmlcsr_jax.datasets import FaceSpec
-from dmlcsr_jax.drawing import overlay as visualize
-from dmlcsr_jax.drawing.contact_sheet import fitted
+from dmlcsr_jax.datasets.spec import FaceSpec
+from dmlcsr_jax.drawing.images import jpeg_url, resize_longer_side
+from dmlcsr_jax.drawing.overlay import draw_overlay
 from dmlcsr_jax.evaluation.confusion import scores
 from dmlcsr_jax.files import write_text
 from dmlcsr_jax.pipeline.geometry import restore_labels
 
-_SIDE = 256  # pixels of a picture on the page
+_SIDE = 256  # pixels, the longer side of an image on the page
+_OPACITY = 0.7
+_RED = np.array([255, 40, 40], np.uint8)
 _STYLE = """
 body { font: 14px sans-serif; margin: 2em; background: #fff; color: #222 }
 table { border-collapse: collapse } td, th { padding: 2px 8px; text-align: left } td.n { text-align: right }
@@ -25,9 +26,20 @@ table { border-collapse: collapse } td, th { padding: 2px 8px; text-align: left 
 figcaption { color: #666; font-size: 12px } i { display: inline-block; width: 1em; height: 1em; vertical-align: -2px }
 """
 
+# Index -> name, [H, W, 3] uint8 RGB image, [H, W] uint8 label.
+Example = Callable[[int], tuple[str, np.ndarray, np.ndarray]]
 
-class Case(NamedTuple):
-    """One picture of an evaluation: mean F1 over its foreground classes, index, confusion, [h, w] uint8 prediction."""
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """One image of an evaluation.
+
+    Attributes:
+      score: mean F1 over the foreground classes in its label or prediction, 0..1.
+      index: of the image in its split.
+      confusion: [C, C] int64, of this image alone.
+      prediction: [h, w] uint8, at the size of the network's input.
+    """
 
     score: float
     index: int
@@ -36,50 +48,53 @@ class Case(NamedTuple):
 
 
 class Extremes:
-    """Keeps the best and the worst cases of all that it is shown; call it with index, prediction and confusion.
+    """Keeps the best and the worst cases among all it is called with; an `evaluator.Observe`.
 
-    The score of a picture is its mean F1 over the foreground classes that are in its label or in its prediction.
+    Images of nothing but background have no score and are skipped.
+
+    Args:
+      spec: the classes.
+      count: how many best and how many worst cases to keep.
     """
 
     def __init__(self, spec: FaceSpec, count: int = 8):
         self._spec, self._count = spec, count
-        self._best: list[tuple] = []
-        self._worst: list[tuple] = []
+        self._best: list[tuple[float, int, Case]] = []  # heaps, whose first entry is replaced next
+        self._worst: list[tuple[float, int, Case]] = []
 
     def __call__(self, index: int, prediction: np.ndarray, confusion: np.ndarray) -> None:
-        """Looks at one picture."""
+        """Adds one image; the arguments are those of `Case`."""
         score = scores(confusion, self._spec)["mean_f1"]
-        if score is None:  # nothing but background
+        if score is None:
             return
         for heap, key in ((self._best, score), (self._worst, -score)):
             push = heapq.heappush if len(heap) < self._count else heapq.heappushpop
             push(heap, (key, -index, Case(score, index, confusion, prediction)))
 
     def best(self) -> list[Case]:
-        """The best first."""
-        return [case for *_, case in sorted(self._best, key=lambda entry: entry[:2], reverse=True)]
+        """The best cases, the best first."""
+        return _sorted_cases(self._best)
 
     def worst(self) -> list[Case]:
-        """The worst first."""
-        return [case for *_, case in sorted(self._worst, key=lambda entry: entry[:2], reverse=True)]
+        """The worst cases, the worst first."""
+        return _sorted_cases(self._worst)
+
+
+def _sorted_cases(heap: list[tuple[float, int, Case]]) -> list[Case]:
+    return [case for *_, case in sorted(heap, key=lambda entry: entry[:2], reverse=True)]
 
 
 def write_page(
-    path: pathlib.Path,
-    title: str,
-    result: Mapping[str, Any],
-    extremes: Extremes,
-    example: Callable[[int], tuple[str, np.ndarray, np.ndarray]],
-    spec: FaceSpec,
+    path: pathlib.Path, *, title: str, result: Mapping[str, Any], extremes: Extremes, example: Example, spec: FaceSpec
 ) -> None:
-    """Writes one HTML file with all its pictures inside: the scores, then the worst and the best cases.
+    """Writes one HTML file that contains all its images: the scores, then the worst and the best cases.
 
     Args:
-      path: of the file.
+      path: the file.
       title: its heading.
-      result: what `scores` returns for all pictures.
-      extremes: which cases.
-      example: index -> name, [H, W, 3] uint8 RGB picture and [H, W] uint8 label, at their own size.
+      result: what `confusion.scores` returns for the whole split.
+      extremes: the cases to show.
+      example: returns the image of a case, with its label, at their original size.
       spec: the classes.
     """
     parts = [f"<h1>{html.escape(title)}</h1>", _score_table(result, spec)]
@@ -93,29 +108,30 @@ def write_page(
 def _case(case: Case, name: str, image: np.ndarray, label: np.ndarray, spec: FaceSpec) -> str:
     prediction = restore_labels(case.prediction, image.shape[1], image.shape[0])
     wrong = (label != prediction) & (label != spec.ignore_id)
-    shades = np.where(wrong[..., None], np.uint8([255, 40, 40]), image // 2)
     columns = {
         f"{name}, mean F1 {_percent(case.score)}": image,
-        "label": visualize.overlay(image, label, spec, 0.7),
-        "prediction": visualize.overlay(image, prediction, spec, 0.7),
-        "where it is wrong": shades,
+        "label": draw_overlay(image, label, spec, opacity=_OPACITY),
+        "prediction": draw_overlay(image, prediction, spec, opacity=_OPACITY),
+        "errors": np.where(wrong[..., None], _RED, image // 2),
     }
-    figures = "".join(
-        f'<figure><img src="{_embedded(picture)}" alt=""><figcaption>{html.escape(caption)}</figcaption></figure>'
-        for caption, picture in columns.items()
-    )
+    figures = "".join(_figure(column, caption) for caption, column in columns.items())
     return f'<div class="case">{figures}{_class_table(scores(case.confusion, spec)["f1"], spec)}</div>'
+
+
+def _figure(image: np.ndarray, caption: str) -> str:
+    url = jpeg_url(resize_longer_side(image, _SIDE))
+    return f'<figure><img src="{url}" alt=""><figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
 def _score_table(result: Mapping[str, Any], spec: FaceSpec) -> str:
     means = {name: result[name] for name in ("mean_f1", "miou", "pixel_accuracy", "mean_accuracy")}
     means |= {f"{name} (merged)": value for name, value in result["merged_f1"].items()}
-    rows = "".join(f'<tr><td>{html.escape(n)}<td class="n">{_percent(v)}' for n, v in means.items())
+    rows = "".join(f'<tr><td>{html.escape(name)}<td class="n">{_percent(value)}' for name, value in means.items())
     return f'<div class="case"><table><tr><th>score<th>%{rows}</table>{_class_table(result["f1"], spec)}</div>'
 
 
 def _class_table(f1: Mapping[str, float | None], spec: FaceSpec) -> str:
-    """The classes that are there, the worst first, with their colors."""
+    """The classes that have a score, with their colors, the worst first."""
     rows = sorted((value, name) for name, value in f1.items() if value is not None)
     cells = "".join(
         f'<tr><td><i style="background:rgb{spec.palette[spec.class_id(name)]}"></i> {html.escape(name)}'
@@ -125,10 +141,5 @@ def _class_table(f1: Mapping[str, float | None], spec: FaceSpec) -> str:
     return f"<table><tr><th>class<th>F1 %{cells}</table>"
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def _embedded(image: np.ndarray) -> str:
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(fitted(image, _SIDE), cv2.COLOR_RGB2BGR))[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+def _percent(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.1f}"

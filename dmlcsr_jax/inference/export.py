@@ -1,14 +1,14 @@
-"""Networks as files that run without this package: StableHLO for JAX, ONNX for everything else.
+"""Exports networks to files that run without this package: StableHLO for JAX, ONNX for everything else.
 
-Both take uint8 RGB pictures of the network's own size and give class numbers and logits at that size, in float32, for
-batches of any length; the edge heads are gone. Nothing is written that was not run on faces and found equal.
+Both take uint8 RGB images of the network's input size, in batches of any length, and return class numbers and float32
+logits of that size; the edge heads are dropped. A file is written only if it computes what the network does.
 """
 
 import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import cast
 
 import jax
 import jax.export
@@ -22,24 +22,27 @@ from dmlcsr_jax.models import create_model
 from dmlcsr_jax.ops.normalize import normalize
 from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.transforms import fit_image
+from dmlcsr_jax.types import Variables
 
 FORMATS = ("stablehlo", "onnx")
 PLATFORMS = ("cpu", "cuda", "tpu")
 LOGITS_BOUND = 1e-3  # largest difference, relative to the largest logit
 LABELS_BOUND = 0.9999  # share of pixels whose class number is the same
-_FACES = 3  # pictures to compare on
+_FACES = 3  # images to compare on
 
+# "labels": [B, H, W] uint8, "logits": [B, H, W, C] float32
 Outputs = Mapping[str, np.ndarray]
+# [B, H, W, 3] uint8 RGB -> outputs
 Run = Callable[[np.ndarray], Outputs]
 
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """How near an exported network is to the one it was made from, on drawn faces.
+    """How closely an exported network matches its source, on synthetic faces.
 
     Attributes:
-      equal_labels: share of the pixels with the same class number, 0..1.
-      absolute_difference: the largest difference of a logit.
+      equal_labels: share of pixels with the same class number, 0..1.
+      absolute_difference: largest difference between logits.
       relative_difference: the same, divided by the largest absolute logit.
     """
 
@@ -49,7 +52,7 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Whether both bounds are kept; a NaN keeps none."""
+        """Whether both bounds are met; NaN meets none."""
         return self.relative_difference <= LOGITS_BOUND and self.equal_labels >= LABELS_BOUND
 
     def __str__(self) -> str:
@@ -60,17 +63,19 @@ class Parity:
 
 
 def export_network(
-    variables: Mapping[str, Any], metadata: CheckpointMetadata, formats: Sequence[str]
+    variables: Variables, metadata: CheckpointMetadata, formats: Sequence[str]
 ) -> dict[str, tuple[bytes, Parity]]:
-    """The network of a checkpoint in each format, compared with itself on the CPU, where float32 is whole.
+    """Exports the network of a checkpoint and compares each result with the original.
+
+    The comparison runs on the CPU, where float32 products are computed in full precision.
 
     Args:
-      variables: `params` and `batch_stats`; the edge heads' are not needed.
-      metadata: classes, network, input preprocessing and size.
-      formats: names of FORMATS.
+      variables: `params` and `batch_stats`; those of the edge heads are not needed.
+      metadata: classes, network, input size and preprocessing.
+      formats: names of `FORMATS`.
 
     Returns:
-      Format -> what goes into its file, and how near it came.
+      Format -> the content of its file, and how closely it matches the network.
 
     Raises:
       UserError: a format does not exist or lacks its packages, or an export does not compute what the network does.
@@ -78,27 +83,30 @@ def export_network(
     check_formats(formats)
     kept = {kind: {part: tree[part] for part in tree if part != "edge_head"} for kind, tree in variables.items()}
     kept = jax.device_get(kept)
+    exported = {}
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        pictures = np.stack(
-            [fit_image(draw_face(seed, max(64, *metadata.size))[0], metadata.size) for seed in range(_FACES)]
-        )
-        expected = jax.device_get(jax.jit(_make_parse(metadata))(kept, pictures))
-        exported = {}
+        images = _draw_images(metadata.size)
+        expected = jax.device_get(jax.jit(_make_parse(metadata))(kept, images))
         for name in formats:
             encode, load = (encode_onnx, load_onnx) if name == "onnx" else (encode_stablehlo, load_stablehlo)
             data = encode(kept, metadata)
-            parity = _compare(load(data)(pictures), expected)
+            parity = _compare(load(data)(images), expected)
             if not parity.holds:
                 raise UserError(
-                    f"--formats={name} is not written, for it does not compute what the network does: {parity}; "
-                    f"asked for are {100 * LABELS_BOUND} % and {LOGITS_BOUND:.0e}; try another format"
+                    f"--formats={name} is not written, because it does not compute what the network does: {parity}; "
+                    f"required are {100 * LABELS_BOUND} % and {LOGITS_BOUND:.0e}; try another format"
                 )
             exported[name] = data, parity
     return exported
 
 
+def _draw_images(size: tuple[int, int]) -> np.ndarray:
+    """[B, height, width, 3] uint8 RGB synthetic faces."""
+    return np.stack([fit_image(draw_face(seed, max(64, *size))[0], size) for seed in range(_FACES)])
+
+
 def check_formats(formats: Sequence[str]) -> None:
-    """UserError where a format does not exist, or needs a package that is not there."""
+    """Raises UserError if a format does not exist, or needs a package that is not installed."""
     if not formats or set(formats) - set(FORMATS):
         raise UserError(f"--formats={','.join(formats)}: name one or more of {', '.join(FORMATS)}")
     if "onnx" in formats:
@@ -107,17 +115,17 @@ def check_formats(formats: Sequence[str]) -> None:
             import onnxruntime  # noqa: F401
         except ImportError as error:
             raise UserError(
-                f"--formats={','.join(formats)} needs the package {error.name}; pip install 'dmlcsr_jax[onnx]', or do "
-                "without ONNX: --formats=stablehlo"
+                f"--formats={','.join(formats)} needs the package {error.name}; pip install 'dmlcsr_jax[onnx]', or "
+                "export without ONNX: --formats=stablehlo"
             ) from error
 
 
-def encode_stablehlo(variables: Mapping[str, Any], metadata: CheckpointMetadata) -> bytes:
-    """The network for all PLATFORMS, serialized by `jax.export`: images -> {"labels", "logits"}."""
+def encode_stablehlo(variables: Variables, metadata: CheckpointMetadata) -> bytes:
+    """Serializes the network by `jax.export` for all of `PLATFORMS`: images -> {"labels", "logits"}."""
     parse = _make_parse(metadata)
 
-    def images_only(images):
-        # Behind the barrier XLA leaves the weights as they are; else it computes on them, at length, when it compiles.
+    def images_only(images: jax.Array) -> dict[str, jax.Array]:
+        # The barrier keeps XLA from folding constants, which would spend a long time computing on the weights.
         return parse(jax.lax.optimization_barrier(variables), images)
 
     shape = jax.export.symbolic_shape(f"batch, {metadata.size[0]}, {metadata.size[1]}, 3")
@@ -126,12 +134,12 @@ def encode_stablehlo(variables: Mapping[str, Any], metadata: CheckpointMetadata)
 
 
 def load_stablehlo(data: bytes) -> Run:
-    """What a file of `encode_stablehlo` computes."""
+    """The function in a file of `encode_stablehlo`."""
     call = jax.jit(jax.export.deserialize(bytearray(data)).call)
     return lambda images: jax.device_get(call(images))
 
 
-def encode_onnx(variables: Mapping[str, Any], metadata: CheckpointMetadata) -> bytes:
+def encode_onnx(variables: Variables, metadata: CheckpointMetadata) -> bytes:
     """The network as ONNX, see `onnx_graph.build_model`."""
     from dmlcsr_jax.inference.onnx_graph import build_model
 
@@ -139,16 +147,20 @@ def encode_onnx(variables: Mapping[str, Any], metadata: CheckpointMetadata) -> b
 
 
 def load_onnx(data: bytes) -> Run:
-    """What a file of `encode_onnx` computes, by onnxruntime on the CPU."""
+    """The function in a file of `encode_onnx`, run by onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))
+    return lambda images: dict(zip(names, map(np.asarray, session.run(names, {"images": images})), strict=True))
 
 
 def write_files(output: pathlib.Path, files: Mapping[str, bytes | str]) -> None:
-    """Writes files into a folder, which is made if need be; all of them or, where the disk is full, none.
+    """Writes files into a folder, all of them or none; makes the folder if it does not exist.
+
+    Args:
+      output: the folder.
+      files: name -> content.
 
     Raises:
       UserError: the folder cannot be written.
@@ -164,19 +176,19 @@ def write_files(output: pathlib.Path, files: Mapping[str, bytes | str]) -> None:
         raise UserError(f"--output={output} cannot be written ({error.strerror}); name another folder") from error
 
 
-def _make_parse(metadata: CheckpointMetadata) -> Callable[[Any, jax.Array], dict[str, jax.Array]]:
+def _make_parse(metadata: CheckpointMetadata) -> Callable[[Variables, jax.Array], dict[str, jax.Array]]:
     """(variables, [B, H, W, 3] uint8) -> labels [B, H, W] uint8 and logits [B, H, W, C] float32."""
     model = create_model(metadata.spec.num_classes, **{**metadata.model, "dtype": "float32"})
 
-    def parse(variables, images):
+    def parse(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
         logits = model.apply(variables, normalize(images, metadata.preprocessing), method="parse")
-        logits = resize_bilinear(logits, metadata.size)
+        logits = resize_bilinear(cast(jax.Array, logits), metadata.size)
         return {"labels": jnp.argmax(logits, axis=-1).astype(jnp.uint8), "logits": logits}
 
     return parse
 
 
-def _compare(found: Outputs, expected: Outputs) -> Parity:
-    difference = float(np.abs(found["logits"] - expected["logits"]).max())
-    largest = max(float(np.abs(expected["logits"]).max()), np.finfo(np.float32).tiny)
-    return Parity(float((found["labels"] == expected["labels"]).mean()), difference, difference / largest)
+def _compare(outputs: Outputs, expected: Outputs) -> Parity:
+    difference = float(np.abs(outputs["logits"] - expected["logits"]).max())
+    largest = max(float(np.abs(expected["logits"]).max()), float(np.finfo(np.float32).tiny))
+    return Parity(float((outputs["labels"] == expected["labels"]).mean()), difference, difference / largest)

@@ -1,4 +1,4 @@
-"""The parts of one picture: labels, masks, overlays, and other names for them."""
+"""The parts of one image: labels, masks, overlays, and the classes of other data sets."""
 
 import dataclasses
 import functools
@@ -10,18 +10,20 @@ import numpy as np
 
 from dmlcsr_jax.datasets import FaceSpec, get_spec
 from dmlcsr_jax.datasets.remapping import remap_table
-from dmlcsr_jax.drawing import overlay as visualize
+from dmlcsr_jax.drawing.label_maps import count_pixels
+from dmlcsr_jax.drawing.legend import draw_legend
+from dmlcsr_jax.drawing.overlay import draw_overlay
 from dmlcsr_jax.inference.detector import Detection
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FaceCrop:
-    """What the network was shown of a picture, and what it said.
+    """The network's input and output for one face.
 
     Attributes:
-      face: where the face is; None where the whole picture was taken to be the face.
-      matrix: [2, 3] float64: input (x, y) = matrix @ picture (x, y, 1).
-      labels: [h, w] uint8 class numbers at the network's input size.
+      face: the detected face; None if the whole image was taken to be the face.
+      matrix: [2, 3] float64: input (x, y) = matrix @ image (x, y, 1).
+      labels: [h, w] uint8 class numbers at the size of the network's input.
     """
 
     face: Detection | None
@@ -31,13 +33,13 @@ class FaceCrop:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ParsedFace:
-    """The parts of one picture.
+    """The parts of one image.
 
     Attributes:
-      image: [H, W, 3] uint8 RGB, the picture itself.
-      labels: [H, W] uint8 class numbers at the picture's own size; background outside of all crops.
+      image: [H, W, 3] uint8 RGB, the image itself.
+      labels: [H, W] uint8 class numbers at the size of the image; background outside all crops.
       spec: the classes.
-      crops: one a face, the largest last; empty where a detector found none.
+      crops: one per face, the largest last; empty if the detector found none.
     """
 
     image: np.ndarray
@@ -53,26 +55,32 @@ class ParsedFace:
 
     @functools.cached_property
     def probabilities(self) -> np.ndarray:
-        """[H, W, C] float32 in 0..1: each class's probability; 1 for background outside of all crops.
+        """[H, W, C] float32, the probability of each class; 1 for background outside all crops.
 
-        Computed when it is first asked for, by the network once more, and then kept: 4 H W C bytes, 20 MB for 512 x 512
-        and 19 classes. It is bilinear in between the network's pixels, where `labels` takes the nearest.
+        Computed on first access, which runs the network once more, and then kept. It takes 4 H W C bytes: 20 MB for
+        512 x 512 and 19 classes. Values are interpolated between the network's pixels, whereas `labels` takes the
+        nearest one.
+
+        Raises:
+          ValueError: this object was not made by a parser.
         """
+        if self._compute_probabilities is None:
+            raise ValueError("only a face from a FaceParser has probabilities")
         return self._compute_probabilities()
 
     def mask(self, *names: str, dilate: int = 0, feather: float = 0.0) -> np.ndarray:
-        """Where any of the named parts is.
+        """The union of the named parts.
 
         Args:
-          names: of parts.
-          dilate: pixels by which the mask grows, by which it shrinks if negative.
+          *names: names of parts.
+          dilate: pixels to grow the mask by; negative values shrink it.
           feather: standard deviation, in pixels, of the Gaussian that softens its edges.
 
         Returns:
-          [H, W] bool, or float32 in 0..1 with `feather`.
+          [H, W] bool; with `feather` float32 in 0..1.
 
         Raises:
-          ValueError: a name is none of the parts (the message lists them), or `feather` is negative.
+          ValueError: a name is not one of the parts (the message lists them), or `feather` is negative.
         """
         if feather < 0:
             raise ValueError(f"feather is {feather}; it must be 0 (hard edges) or more pixels")
@@ -84,55 +92,75 @@ class ParsedFace:
             mask = cv2.morphologyEx(mask, cv2.MORPH_DILATE if dilate > 0 else cv2.MORPH_ERODE, kernel)
         return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), feather) if feather else mask.astype(bool)
 
-    def overlay(self, opacity: float = 0.55, legend: bool = True, names: Sequence[str] | None = None) -> np.ndarray:
-        """[H, W, 3] uint8 RGB: the parts (or only those named) in color over the picture, and a legend of them."""
-        labels = self.labels if names is None else np.where(self.mask(*names), self.labels, np.uint8(0))
-        mixed = visualize.overlay(self.image, labels, self.spec, opacity)
-        return visualize.draw_legend(mixed, labels, self.spec) if legend else mixed
-
-    def remapped(self, target: str | FaceSpec, others: int = 0) -> "ParsedFace":
-        """The same parts under the class numbers and names of another data set, sides set right.
+    def overlay(self, opacity: float = 0.55, *, legend: bool = True, names: Sequence[str] | None = None) -> np.ndarray:
+        """The parts in color over the image.
 
         Args:
-          target: celebamask_hq, lapa or helen, or classes of one's own.
-          others: the label of parts that the target does not have, see `remap_table`.
+          opacity: of the colors, 0..1.
+          legend: whether to draw a legend of the parts.
+          names: the parts to show; None for all.
+
+        Returns:
+          [H, W, 3] uint8 RGB.
+        """
+        labels = self.labels if names is None else np.where(self.mask(*names), self.labels, np.uint8(0))
+        mixed = draw_overlay(self.image, labels, self.spec, opacity=opacity)
+        return draw_legend(mixed, labels, self.spec) if legend else mixed
+
+    def remapped(self, target: str | FaceSpec, others: int = 0) -> "ParsedFace":
+        """The same face in the classes of another data set, with left and right as that data set has them.
+
+        Args:
+          target: celebamask_hq, lapa or helen, or classes of your own.
+          others: the label of parts that the target lacks, see `remap_table`.
 
         Raises:
-          UserError: no such data set, or it has no part in common with this one.
+          UserError: there is no such data set, or it has no part in common with this one.
         """
-        target = get_spec(target) if isinstance(target, str) else target
-        table = remap_table(self.spec, target, others)
+        spec = get_spec(target) if isinstance(target, str) else target
+        table = remap_table(self.spec, spec, others=others)
 
         def probabilities() -> np.ndarray:
-            sums = np.zeros((self.spec.num_classes, target.num_classes), np.float32)
+            sums = np.zeros((self.spec.num_classes, spec.num_classes), np.float32)
             numbers = table[: self.spec.num_classes]
-            known = np.flatnonzero(numbers < target.num_classes)
+            known = np.flatnonzero(numbers < spec.num_classes)
             sums[known, numbers[known]] = 1
             return self.probabilities @ sums
 
         crops = tuple(dataclasses.replace(crop, labels=table[crop.labels]) for crop in self.crops)
-        return ParsedFace(self.image, table[self.labels], target, crops, probabilities)
+        return ParsedFace(self.image, table[self.labels], spec, crops, probabilities)
 
     def summary(self) -> dict[str, Any]:
-        """Sizes and places as plain JSON values.
+        """Sizes and positions as plain JSON values.
 
-        `width` and `height`; `parts`: name -> `pixels`, `share` of the picture, `box` (left, top, right, bottom; the
-        last two exclusive); `faces`: `box`, `score`, `points`, `matrix` (picture -> input) of each, the largest last.
+        Returns:
+          `width`, `height`; `parts`: name -> `pixels`, `share` of the image, `box` (left, top, right, bottom; the last
+          two exclusive); `faces`: `box`, `score`, `points` and `matrix` (image -> input) of each, the largest last.
         """
         height, width = self.labels.shape
-        counts = visualize.count_pixels(self.labels)
+        return {
+            "width": width,
+            "height": height,
+            "parts": self._summarize_parts(),
+            "faces": [_summarize_crop(crop, width, height) for crop in self.crops],
+        }
+
+    def _summarize_parts(self) -> dict[str, dict[str, Any]]:
+        counts = count_pixels(self.labels)
         parts = {}
         for number in np.flatnonzero(counts[: self.spec.num_classes]):
             x, y, w, h = cv2.boundingRect((self.labels == number).astype(np.uint8))
             share = round(float(counts[number] / self.labels.size), 6)
             parts[self.names[number]] = {"pixels": int(counts[number]), "share": share, "box": [x, y, x + w, y + h]}
-        faces = [
-            {
-                "box": [round(value, 1) for value in crop.face.box] if crop.face else [0, 0, width, height],
-                "score": round(crop.face.score, 4) if crop.face else None,
-                "points": crop.face.points.round(1).tolist() if crop.face and crop.face.points is not None else None,
-                "matrix": crop.matrix.tolist(),
-            }
-            for crop in self.crops
-        ]
-        return {"width": width, "height": height, "parts": parts, "faces": faces}
+        return parts
+
+
+def _summarize_crop(crop: FaceCrop, width: int, height: int) -> dict[str, Any]:
+    """One entry of `faces`; a crop without a detected face covers the whole image of `width` x `height`."""
+    face = crop.face
+    return {
+        "box": [round(value, 1) for value in face.box] if face else [0, 0, width, height],
+        "score": round(face.score, 4) if face else None,
+        "points": face.points.round(1).tolist() if face and face.points is not None else None,
+        "matrix": crop.matrix.tolist(),
+    }

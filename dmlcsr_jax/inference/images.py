@@ -1,50 +1,67 @@
-"""Whatever people call a picture, as an array."""
+"""Reads every kind of image that callers pass: paths, Pillow images, arrays."""
 
 import os
 import pathlib
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from dmlcsr_jax.datasets.images import decode_image, rgb_array
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.types import Array
 
-Picture = str | os.PathLike | np.ndarray | Image.Image
+ImageLike: TypeAlias = str | os.PathLike | Array | Image.Image
 
 
-def as_array(picture: Picture | Any) -> np.ndarray:
-    """[H, W, 3] uint8 RGB of a path, a Pillow picture (of any mode) or an array, which must be just that.
+def as_array(image: ImageLike) -> np.ndarray:
+    """Converts an image to [H, W, 3] uint8 RGB.
+
+    Args:
+      image: a path, a Pillow image of any mode, or an array that already is [H, W, 3] uint8 RGB.
 
     Raises:
-      UserError: a file cannot be read or decoded, or an array is of another shape or type.
+      UserError: a file cannot be read or decoded, or an array has another shape or dtype.
     """
-    if isinstance(picture, str | os.PathLike):
-        return read_picture(pathlib.Path(picture))
-    if isinstance(picture, Image.Image):
+    if isinstance(image, str | os.PathLike):
+        return read_image(pathlib.Path(image))
+    if isinstance(image, Image.Image):
         try:
-            return rgb_array(picture)
+            return rgb_array(image)
         except (OSError, ValueError) as error:
-            raise UserError(f"a Pillow picture of mode {picture.mode} cannot be used ({error})") from error
-    array = np.asarray(picture)
+            raise UserError(f"a Pillow image of mode {image.mode} cannot be used ({error})") from error
+    array = np.asarray(image)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-        raise UserError(f"a picture must be [H, W, 3] uint8 RGB, not {array.shape} {array.dtype}")
+        raise UserError(f"an image must be [H, W, 3] uint8 RGB, not {array.shape} {array.dtype}")
     if not array.size:
-        raise UserError(f"a picture of shape {array.shape} has no pixels")
+        raise UserError(f"an image of shape {array.shape} has no pixels")
     return array
 
 
-def is_one(images: Any) -> bool:
-    """Whether it is one picture, and no list or batch of them."""
-    return isinstance(images, str | os.PathLike | Image.Image) or getattr(images, "ndim", 4) < 4
+def as_arrays(images: ImageLike | Sequence[ImageLike]) -> tuple[list[np.ndarray], bool]:
+    """Converts one image, a [B, H, W, 3] array or a list; each image as in `as_array`.
+
+    Returns:
+      The images, and whether a single one was given.
+    """
+    if isinstance(images, str | os.PathLike | Image.Image):
+        return [as_array(images)], True
+    if not isinstance(images, Sequence) and getattr(images, "ndim", 4) < 4:
+        return [as_array(images)], True
+    return [as_array(image) for image in images], False
 
 
-def read_picture(path: pathlib.Path) -> np.ndarray:
-    """[H, W, 3] uint8 RGB of a file; UserError where it cannot be read or decoded."""
+def read_image(path: pathlib.Path) -> np.ndarray:
+    """[H, W, 3] uint8 RGB of a file.
+
+    Raises:
+      UserError: it cannot be read or decoded.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); name a picture file") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}); name an image file") from error
     if not data:
         raise UserError(f"{path} is empty; replace it by a whole JPEG or PNG file")
     return decode_image(data, path)

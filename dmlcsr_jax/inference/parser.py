@@ -1,7 +1,7 @@
-"""Pictures in, face parts out."""
+"""The face parser: images in, face parts out."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,32 +15,35 @@ from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.detector import Detection, Detector, face_matrix, take_crop
 from dmlcsr_jax.inference.face import FaceCrop, ParsedFace
-from dmlcsr_jax.inference.images import Picture, as_array, is_one
+from dmlcsr_jax.inference.images import ImageLike, as_arrays
 from dmlcsr_jax.models import TestTimeAugmentation, create_model, parse_labels, parse_logits, prepare_variables
 from dmlcsr_jax.pipeline.geometry import restore_crop, whole_image_matrix
 from dmlcsr_jax.types import Array, Variables
 
-Boxes = Sequence[Sequence[float]]  # (left, top, right, bottom) of each face, in pixels
+Boxes = Sequence[Sequence[float]] | np.ndarray  # [N, 4]: (left, top, right, bottom) of each face, in pixels
+Place = tuple[Detection | None, np.ndarray]  # a face and the matrix of its crop
+Network = Callable[[Variables, Array], jax.Array]
 
 
 class FaceParser:
-    """Finds the parts of faces in pictures.
+    """Finds the parts of faces in images.
 
     parser = FaceParser.load("runs/quickstart")
     (face,) = parser("photo.jpg")
     face.mask("hair")
 
-    Without a detector or boxes the whole picture is taken to be the face, as in the data sets; it is scaled into the
-    network's input with its aspect kept, and the class numbers are brought back to its own size. With them each face
-    is parsed in a crop of its own, turned upright where the detector gives points. The network is compiled twice at
-    most, for one picture and for `batch_size` of them, whatever the pictures' sizes. The same pictures give the same
-    labels every time.
+    Without a detector or boxes, the whole image is taken to be the face, as in the data sets: it is scaled into the
+    network's input with its aspect ratio kept, and the labels are resized back. With a detector or boxes, each face is
+    parsed in its own crop, which is rotated upright if the detector returns points.
+
+    The network is compiled at most twice, for one image and for `batch_size` images, whatever the sizes of the images.
+    The same images always give the same labels.
 
     Args:
-      variables: `params` and `batch_stats`; the edge heads' may be absent.
-      metadata: classes, network and input preprocessing.
-      batch_size: pictures that go through the network at once.
-      detector: what finds faces in pictures, such as `CenterFace()`.
+      variables: `params` and `batch_stats`; those of the edge heads may be absent.
+      metadata: classes, network, input size and preprocessing.
+      batch_size: images per call of the network.
+      detector: finds the faces of an image, such as `CenterFace()`.
       augmentation: views whose logits are averaged, such as `TestTimeAugmentation(flip=True)`.
     """
 
@@ -59,7 +62,7 @@ class FaceParser:
         self._detector = detector
         model = create_model(metadata.spec.num_classes, **metadata.model)
         self._variables = prepare_variables(model, variables)
-        options = {
+        options: dict[str, Any] = {
             "preprocessing": metadata.preprocessing,
             "augmentation": augmentation,
             "flip_table": metadata.spec.flip_table() if augmentation.flip else None,
@@ -74,105 +77,109 @@ class FaceParser:
 
     @classmethod
     def load(cls, path: str | os.PathLike, weights: str | None = None, **options: Any) -> "FaceParser":
-        """A parser from a workdir (its best checkpoint) or from the folder of one checkpoint.
+        """Loads a parser from a workdir (its best checkpoint) or from the folder of one checkpoint.
 
         Args:
           path: the folder.
-          weights: the "student"'s or the "teacher"'s; None takes the teacher's where there is one.
+          weights: "student" or "teacher"; None for the teacher if there is one.
           **options: `batch_size`, `detector` and `augmentation`.
 
         Raises:
           UserError: there is no checkpoint, or it cannot be read.
         """
-        return cls(*checkpoints.load(path, weights), **options)
+        return cls(*checkpoints.load(os.fspath(path), weights), **options)
 
     def __call__(
-        self, images: Picture | Sequence[Picture], boxes: Boxes | Sequence[Boxes] | None = None
+        self, images: ImageLike | Sequence[ImageLike], boxes: Boxes | Sequence[Boxes] | None = None
     ) -> list[ParsedFace]:
-        """Parses one picture or several of any sizes.
+        """Parses one or more images of any sizes.
 
         Args:
-          images: a path, an [H, W, 3] uint8 RGB array, a Pillow picture, a [B, H, W, 3] array, or a list of them.
-          boxes: the faces' (left, top, right, bottom) in pixels, from chin to forehead, instead of a detector's: [N, 4]
-            for one picture, a list of such for several.
+          images: a path, an [H, W, 3] uint8 RGB array, a Pillow image, a [B, H, W, 3] array, or a list of these.
+          boxes: the faces, in place of a detector: (left, top, right, bottom) in pixels, from chin to forehead. [N, 4]
+            for one image, a list of such arrays for several.
 
         Returns:
-          A list of one `ParsedFace` a picture, in order. Where several faces are in a picture, its labels show them
-          all, larger ones over smaller ones.
+          One `ParsedFace` per image, in order. If an image has several faces, its labels show all of them, larger ones
+          over smaller ones.
 
         Raises:
-          UserError: a picture cannot be read, or boxes make no sense.
+          UserError: an image cannot be read, or boxes are invalid.
         """
-        single = is_one(images)
-        pictures = [as_array(image) for image in ([images] if single else images)]
-        given = _check_boxes([boxes] if single else boxes, len(pictures)) if boxes is not None else None
-        places = [self._places(picture, given[i] if given else None) for i, picture in enumerate(pictures)]
-        shown = ((picture, matrix) for picture, here in zip(pictures, places, strict=True) for _, matrix in here)
-        found = self._run(self._labels, shown, sum(map(len, places)))
-        faces = []
-        for picture, here in zip(pictures, places, strict=True):
-            crops = tuple(FaceCrop(face, matrix, next(found)) for face, matrix in here)
-            faces.append(self._assemble(picture, crops))
-        return faces
+        arrays, single = as_arrays(images)
+        given = _check_boxes([boxes] if single else boxes, len(arrays)) if boxes is not None else [None] * len(arrays)
+        places = [self._find_places(image, own) for image, own in zip(arrays, given, strict=True)]
+        crops = [(image, matrix) for image, own in zip(arrays, places, strict=True) for _, matrix in own]
+        labels = self._run(self._labels, crops)
+        return [
+            self._assemble(image, tuple(FaceCrop(face, matrix, next(labels)) for face, matrix in own))
+            for image, own in zip(arrays, places, strict=True)
+        ]
 
-    def _places(self, picture: np.ndarray, boxes: Boxes | None) -> list[tuple[Detection | None, np.ndarray]]:
-        """The faces of a picture and the matrices of their crops, the largest face last."""
+    def _find_places(self, image: np.ndarray, boxes: np.ndarray | None) -> list[Place]:
+        """The faces of an image and the matrices of their crops, the largest face last."""
         size = self.metadata.size
-        if boxes is None and self._detector is None:
-            return [(None, whole_image_matrix(picture.shape[1], picture.shape[0], size))]
-        faces = [Detection(tuple(map(float, box))) for box in boxes] if boxes is not None else self._detector(picture)
-        faces = [(face, face_matrix(face, size)) for face in faces]
-        return sorted(faces, key=lambda pair: -abs(np.linalg.det(pair[1][:, :2])))
-
-    def _run(self, function: Callable, shown: Iterable[tuple[np.ndarray, np.ndarray]], count: int):
-        """Yields what the network says of each (picture, matrix); the shapes it sees are of two kinds at most."""
-        batch_size = 1 if count == 1 else self.batch_size
-        shown = iter(shown)
-        for start in range(0, count, batch_size):
-            filled = min(batch_size, count - start)
-            batch = np.zeros((batch_size, *self.metadata.size, 3), np.uint8)
-            for row in range(filled):
-                batch[row] = take_crop(*next(shown), self.metadata.size)
-            yield from np.asarray(function(self._variables, batch))[:filled]
-
-    def _assemble(self, picture: np.ndarray, crops: tuple[FaceCrop, ...]) -> ParsedFace:
-        """Lays the crops' labels back onto the picture."""
-        size = picture.shape[1], picture.shape[0]
-        if len(crops) == 1:
-            labels = restore_crop(crops[0].labels, crops[0].matrix, *size)
+        if boxes is not None:
+            faces = [Detection((left, top, right, bottom)) for left, top, right, bottom in boxes.tolist()]
+        elif self._detector is not None:
+            faces = self._detector(image)
         else:
-            labels = np.zeros(picture.shape[:2], np.uint8)
-            for crop in crops:
-                restored = restore_crop(crop.labels, crop.matrix, *size)
-                np.copyto(labels, restored, where=restored != 0)
-        return ParsedFace(picture, labels, self.spec, crops, lambda: self._picture_probabilities(picture, crops))
+            return [(None, whole_image_matrix(image.shape[1], image.shape[0], size))]
+        places: list[Place] = [(face, face_matrix(face, size)) for face in faces]
+        return sorted(places, key=lambda place: -abs(np.linalg.det(place[1][:, :2])))
 
-    def _picture_probabilities(self, picture: np.ndarray, crops: tuple[FaceCrop, ...]) -> np.ndarray:
-        """[H, W, C] float32; where crops overlap, the one whose label is shown has its say."""
-        size = picture.shape[1], picture.shape[0]
-        result = np.zeros((*picture.shape[:2], self.spec.num_classes), np.float32)
+    def _run(self, network: Network, crops: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
+        """Yields the output of the network for each (image, matrix); its batches have one of two sizes."""
+        batch_size = 1 if len(crops) == 1 else self.batch_size
+        for start in range(0, len(crops), batch_size):
+            chunk = crops[start : start + batch_size]
+            batch = np.zeros((batch_size, *self.metadata.size, 3), np.uint8)
+            for row, (image, matrix) in enumerate(chunk):
+                batch[row] = take_crop(image, matrix, self.metadata.size)
+            yield from np.asarray(network(self._variables, batch))[: len(chunk)]
+
+    def _assemble(self, image: np.ndarray, crops: tuple[FaceCrop, ...]) -> ParsedFace:
+        """Maps the labels of the crops back to the image."""
+        height, width, _ = image.shape
+        if len(crops) == 1:
+            labels = restore_crop(crops[0].labels, crops[0].matrix, width, height)
+        else:
+            labels = np.zeros((height, width), np.uint8)
+            for crop in crops:
+                restored = restore_crop(crop.labels, crop.matrix, width, height)
+                np.copyto(labels, restored, where=restored != 0)
+        return ParsedFace(image, labels, self.spec, crops, lambda: self._image_probabilities(image, crops))
+
+    def _image_probabilities(self, image: np.ndarray, crops: tuple[FaceCrop, ...]) -> np.ndarray:
+        """[H, W, C] float32; where crops overlap, the values are from the crop whose label is shown."""
+        height, width, _ = image.shape
+        result = np.zeros((height, width, self.spec.num_classes), np.float32)
         result[..., 0] = 1
-        labels = np.zeros(picture.shape[:2], np.uint8)
-        values = self._run(self._probabilities, ((picture, crop.matrix) for crop in crops), len(crops))
+        labels = np.zeros((height, width), np.uint8)
+        values = self._run(self._probabilities, [(image, crop.matrix) for crop in crops])
         for crop, probabilities in zip(crops, values, strict=True):
-            restored = restore_crop(crop.labels, crop.matrix, *size)
-            covered = restore_crop(np.ones(self.metadata.size, np.uint8), crop.matrix, *size) > 0
-            here = covered & ((restored != 0) | (labels == 0))
-            labels[here] = restored[here]
+            restored = restore_crop(crop.labels, crop.matrix, width, height)
+            covered = restore_crop(np.ones(self.metadata.size, np.uint8), crop.matrix, width, height) > 0
+            chosen = covered & ((restored != 0) | (labels == 0))
+            labels[chosen] = restored[chosen]
             for number in range(self.spec.num_classes):
-                plane = np.ascontiguousarray(probabilities[..., number])
-                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-                warped = cv2.warpAffine(plane, crop.matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-                np.copyto(result[..., number], warped, where=here)
+                warped = _restore_plane(probabilities[..., number], crop.matrix, (width, height))
+                np.copyto(result[..., number], warped, where=chosen)
         return result
 
 
-def _check_boxes(boxes: Any, count: int) -> list[np.ndarray]:
-    """A [N, 4] array of boxes for each picture."""
+def _restore_plane(plane: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """[h, w] float32 of an input, brought back to the image of `size` (width, height), bilinear."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(np.ascontiguousarray(plane), matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _check_boxes(boxes: Iterable[Any], count: int) -> list[np.ndarray]:
+    """The boxes of each image as a [N, 4] float64 array."""
     try:
         arrays = [np.asarray(each, np.float64).reshape(-1, 4) for each in boxes]
     except (TypeError, ValueError) as error:
-        raise UserError("boxes must be rows of (left, top, right, bottom), one list of rows a picture") from error
+        raise UserError("boxes must be rows of (left, top, right, bottom), one list of rows per image") from error
     if len(arrays) != count:
-        raise UserError(f"boxes are given for {len(arrays)} pictures, not for {count}; give a list for each")
+        raise UserError(f"boxes are given for {len(arrays)} images, not for {count}; pass one list per image")
     return arrays

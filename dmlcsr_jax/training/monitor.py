@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from dmlcsr_jax.console import console
-from dmlcsr_jax.drawing.contact_sheet import write_image
+from dmlcsr_jax.drawing.images import write_image
 from dmlcsr_jax.drawing.overlay import panel
 from dmlcsr_jax.evaluation.confusion import headline
 from dmlcsr_jax.evaluation.evaluator import Evaluator, Scores, score_table
@@ -40,7 +40,7 @@ def create_evaluate(evaluator: Evaluator, split: str, workdir: pathlib.Path) -> 
             name = list(networks)[-1]
             variables = jax.tree.map(lambda leaf: leaf.addressable_data(0), networks[name])
             labels, edges = map(np.asarray, inspect(variables, shown.images))
-            image = panel(shown.images, shown.labels, labels, edges, spec)
+            image = panel(shown.images, labels=shown.labels, predictions=labels, edges=edges, spec=spec)
             log.image(step, f"{split}/{name}: input, label, prediction, edge", image)
             write_image(workdir / "examples.png", image)
         return headline(list(results.values())[-1], spec)

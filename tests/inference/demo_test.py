@@ -1,4 +1,4 @@
-"""The demo: nothing of an upload is kept, only this machine is served, and a browser can do all of it."""
+"""The demo: nothing of an upload is kept, only this machine is served, and it works in a browser."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ SPEC = get_spec("lapa")
 
 
 def parser(image):
-    """Stands in for a network: the left half is hair, the right half skin; black pictures have no face."""
+    """Stands in for a network: the left half is hair, the right half skin; black images have no face."""
     labels = np.full(image.shape[:2], SPEC.class_id("skin"), np.uint8)
     labels[:, : image.shape[1] // 2] = SPEC.class_id("hair")
     crops = (FaceCrop(None, np.eye(2, 3), labels),) if image.any() else ()
@@ -41,7 +41,7 @@ def linked(page, name):
 def test_uploads_are_deleted_whatever_they_are(photo, tmp_path):
     face = demo.parse_upload(parser, photo)
     assert face.image.shape == (60, 90, 3) and demo.present(face) == ["skin", "hair"]
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("not an image")
     Image.new("1", (8000, 6000)).save(tmp_path / "large.png")
     for name, words in (("text.jpg", r"^text\.jpg cannot"), ("large.png", r"^large\.png has more than 40 megapixels")):
         with pytest.raises(UserError, match=words):
@@ -59,7 +59,7 @@ def test_the_view_has_overlay_and_masks_of_the_chosen_parts(photo):
     assert not np.asarray(linked(demo.render(face, [], 0.5), "mask.png")).any()
 
 
-def test_no_face_and_no_picture_are_said():
+def test_missing_faces_and_expired_images_are_reported():
     assert "No face" in demo.render(parser(np.zeros((8, 8, 3), np.uint8))[0], [], 0.5)
     assert "drop it again" in demo.render(None, [], 0.5)
 
@@ -83,7 +83,7 @@ def test_only_this_machine_is_served(address):
         assert other.connect_ex(("127.0.0.2", int(address.rpartition(":")[2]))) != 0
 
 
-def test_a_taken_port_is_said():
+def test_a_taken_port_is_reported():
     pytest.importorskip("gradio")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

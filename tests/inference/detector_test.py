@@ -1,11 +1,12 @@
-"""Crops: the face is where the network expects it, upright, and giant pictures are averaged, not sampled."""
+"""Crops: the face is where the network expects it, upright, and giant images are averaged, not sampled."""
 
 import cv2
 import numpy as np
 import pytest
 
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.inference.detector import CenterFace, Detection, face_matrix, take_crop, whole_matrix
+from dmlcsr_jax.inference.detector import CenterFace, Detection, face_matrix, take_crop
+from dmlcsr_jax.pipeline.geometry import whole_image_matrix
 from dmlcsr_jax.pipeline.transforms import fit_image
 
 SIZE = (64, 64)
@@ -46,19 +47,19 @@ def test_boxes_without_area_are_refused(box):
 
 def test_whole_images_are_seen_as_in_training():
     image = np.random.default_rng(0).integers(0, 256, (50, 90, 3)).astype(np.uint8)
-    np.testing.assert_array_equal(take_crop(image, whole_matrix(90, 50, SIZE), SIZE), fit_image(image, SIZE))
+    np.testing.assert_array_equal(take_crop(image, whole_image_matrix(90, 50, SIZE), SIZE), fit_image(image, SIZE))
 
 
-def test_large_pictures_are_averaged():
+def test_large_images_are_averaged():
     noise = np.random.default_rng(0).integers(0, 2, (1500, 2000, 1)).astype(np.uint8) * 255
     image = np.repeat(noise, 3, axis=2)
-    seen = take_crop(image, whole_matrix(2000, 1500, SIZE), SIZE)[12:52, 4:60]
+    seen = take_crop(image, whole_image_matrix(2000, 1500, SIZE), SIZE)[12:52, 4:60]
     assert abs(seen.mean() - 127.5) < 2 and seen.std() < 25  # sampled, it would be about 100
 
     y, x = np.mgrid[:1500, :2000]
     waves = np.sin(x[..., None] / (150, 210, 330)) + np.cos(y[..., None] / (190, 230, 140))
     smooth = (127 + 60 * waves).astype(np.uint8)
-    seen, sampled = take_crop(smooth, whole_matrix(2000, 1500, SIZE), SIZE), fit_image(smooth, SIZE)
+    seen, sampled = take_crop(smooth, whole_image_matrix(2000, 1500, SIZE), SIZE), fit_image(smooth, SIZE)
     difference = np.abs(seen.astype(int) - sampled)[10:54, 2:62]
     assert difference.max() <= 4  # nothing has moved: a shift of one input pixel would change 12
 
@@ -66,7 +67,7 @@ def test_large_pictures_are_averaged():
 @pytest.mark.parametrize("shape", [(20000, 10), (10, 20000), (1, 1)])
 def test_odd_shapes(shape):
     image = np.full((*shape, 3), 200, np.uint8)
-    assert take_crop(image, whole_matrix(shape[1], shape[0], SIZE), SIZE).max() > 0
+    assert take_crop(image, whole_image_matrix(shape[1], shape[0], SIZE), SIZE).max() > 0
 
 
 def test_centerface_finds_nothing_where_there_is_nothing():

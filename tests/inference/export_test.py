@@ -1,4 +1,4 @@
-"""Networks leave the package whole, described, and only if they compute what they did."""
+"""Exported networks compute what the checkpoint does, and their model cards describe them."""
 
 import json
 import pathlib
@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from configs import default
@@ -23,12 +22,14 @@ from dmlcsr_jax.inference.model_card import code_commit
 from dmlcsr_jax.models import create_model
 from dmlcsr_jax.pipeline.geometry import restore_labels
 from dmlcsr_jax.pipeline.transforms import fit_image
+from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.types import Preprocessing
 from tests.inference.random_variables import random_variables
 
 SIZE = (57, 49)
 CONFIG = default.get_config("debug")
 CONFIG.dataset.name = "lapa"
+MODEL = Experiment.from_config(CONFIG).model
 SCORES = {"f1": {"hair": 0.5, "nose": None}, "merged_f1": {}, "mean_f1": 0.25, "miou": 0.125, "pixel_accuracy": 1.0}
 
 
@@ -36,27 +37,27 @@ SCORES = {"f1": {"hair": 0.5, "nose": None}, "merged_f1": {}, "mean_f1": 0.25, "
 def run(tmp_path_factory):
     """A workdir with a network of 11 classes, its scores and its export: (workdir, folder of the export)."""
     workdir = tmp_path_factory.mktemp("run")
-    variables = random_variables(create_model(11, CONFIG.model))
-    metadata = checkpoints.CheckpointMetadata(get_spec("lapa"), CONFIG.model.to_dict(), SIZE, Preprocessing("BGR"))
+    variables = random_variables(create_model(11, **MODEL))
+    metadata = checkpoints.CheckpointMetadata(get_spec("lapa"), MODEL, SIZE, Preprocessing("BGR"))
     checkpoints.save_variables(workdir / "checkpoints", variables, metadata)
     (workdir / "evaluation.json").write_text(json.dumps(SCORES))
-    modes.export(CONFIG, workdir, workdir / "export", ["stablehlo"])
+    modes.export(CONFIG, workdir, workdir / "export", formats=["stablehlo"])
     return workdir, workdir / "export"
 
 
-def test_stablehlo_gives_the_parsers_labels_for_any_batch(run):
+def test_stablehlo_computes_the_parsers_labels_for_any_batch(run):
     workdir, folder = run
     exported = jax.export.deserialize(bytearray((folder / "model.stablehlo").read_bytes()))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     parser = FaceParser.load(workdir)
     for count in (1, 3):
-        pictures = [draw_face(seed, 64)[0][:, :60] for seed in range(count)]
-        found = exported.call(np.stack([fit_image(picture, SIZE) for picture in pictures]))
+        images = [draw_face(seed, 64)[0][:, :60] for seed in range(count)]
+        found = exported.call(np.stack([fit_image(image, SIZE) for image in images]))
         assert found["labels"].shape == (count, *SIZE) and found["labels"].dtype == jnp.uint8
         assert found["logits"].shape == (count, *SIZE, 11) and found["logits"].dtype == jnp.float32
         np.testing.assert_array_equal(found["labels"], np.argmax(found["logits"], -1))
         restored = np.stack([restore_labels(labels, 60, 64) for labels in found["labels"]])
-        expected = np.stack([face.labels for face in parser(pictures)])
+        expected = np.stack([face.labels for face in parser(images)])
         assert len(np.unique(expected)) > 3 and (restored == expected).mean() >= 0.9999
     with pytest.raises(ValueError, match=r"[Ss]hape"):
         exported.call(np.zeros((1, 64, 64, 3), np.uint8))
@@ -76,7 +77,7 @@ assert not {"dmlcsr_jax", "flax", "orbax", "ml_collections"} & set(sys.modules)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_card_says_what_it_is(run):
+def test_the_card_describes_the_network(run):
     workdir, folder = run
     text = (folder / "model.stablehlo.md").read_text()
     values = json.loads((folder / "model.stablehlo.json").read_text())
@@ -91,43 +92,46 @@ def test_the_card_says_what_it_is(run):
     assert values["code"]["commit"] == code_commit()
 
 
-def test_a_folders_terms_are_unknown_and_what_it_began_from_is_named(run, tmp_path):
+def test_unknown_terms_and_initial_weights_are_named(run, tmp_path):
     variables, metadata = checkpoints.load(run[0])
     spec = get_spec("lapa")
     metadata = checkpoints.CheckpointMetadata(
         type(spec)("folder", spec.class_names), metadata.model, (33, 33), metadata.preprocessing
     )
     checkpoints.save_variables(tmp_path / "checkpoints", variables, metadata)
-    config = ConfigDict(CONFIG.to_dict() | {"init_from": "runs/published"})
+    config = CONFIG.copy_and_resolve_references()
+    config.init_from = "runs/published"
     config.dataset.update(name="folder", path="/home/somebody/faces")
-    modes.export(config, tmp_path, tmp_path / "export", ["stablehlo"])
+    modes.export(config, tmp_path, tmp_path / "export", formats=["stablehlo"])
     text = (tmp_path / "export" / "model.stablehlo.md").read_text()
     assert "Terms: unknown" in text and "'faces'" in text and "somebody" not in text
-    assert "began from published" in text and "not scored" in text
+    assert "Initial weights: published;" in text and "not scored" in text
+    card = json.loads((tmp_path / "export" / "model.stablehlo.json").read_text())
+    assert card["training_data"]["initial_weights"] == ["published"] and card["scores"] is None
 
 
-def test_what_does_not_compute_the_same_is_not_written(run, tmp_path, monkeypatch):
+def test_a_wrong_export_is_not_written(run, tmp_path, monkeypatch):
     workdir, _ = run
     encode = export.encode_stablehlo
     monkeypatch.setattr(
         export, "encode_stablehlo", lambda v, metadata: encode(jax.tree.map(lambda x: 1.01 * x, v), metadata)
     )
     with pytest.raises(UserError, match="does not compute what the network does"):
-        modes.export(CONFIG, workdir, tmp_path / "export", ["stablehlo"])
+        modes.export(CONFIG, workdir, tmp_path / "export", formats=["stablehlo"])
     assert not list(tmp_path.iterdir())
     assert not export.Parity(1.0, np.nan, np.nan).holds and not export.Parity(0.9998, 0.0, 0.0).holds
 
 
-def test_mistakes_are_said_before_the_work(run, tmp_path, monkeypatch):
+def test_mistakes_are_reported_before_the_work(run, tmp_path, monkeypatch):
     workdir, _ = run
     for formats, words in ((["tflite"], "tflite.*stablehlo, onnx"), ([], "stablehlo, onnx")):
         with pytest.raises(UserError, match=words):
-            modes.export(CONFIG, workdir, tmp_path / "export", formats)
+            modes.export(CONFIG, workdir, tmp_path / "export", formats=formats)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"dmlcsr_jax\[onnx\].*--formats=stablehlo"):
-        modes.export(CONFIG, workdir, tmp_path / "export", ["stablehlo", "onnx"])
+        modes.export(CONFIG, workdir, tmp_path / "export", formats=["stablehlo", "onnx"])
     with pytest.raises(UserError, match="no such workdir"):
-        modes.export(CONFIG, tmp_path / "none", tmp_path / "export", ["stablehlo"])
+        modes.export(CONFIG, tmp_path / "none", tmp_path / "export", formats=["stablehlo"])
     assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Masks, overlays and summaries of a parsed picture."""
+"""Masks, overlays and summaries of a parsed image."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_masks_grow_shrink_and_soften():
     assert soft.sum() == pytest.approx(400, rel=1e-3)
 
 
-def test_wrong_arguments_say_what_is_right():
+def test_wrong_arguments_name_the_right_ones():
     with pytest.raises(ValueError, match="l_eye"):
         FACE.mask("left_eye")
     with pytest.raises(ValueError, match="feather"):
@@ -44,6 +44,12 @@ def test_overlay_of_some_parts():
     shown = FACE.overlay(1.0, legend=False, names=["l_eye"])
     changed = (shown != IMAGE).any(axis=-1)
     np.testing.assert_array_equal(changed, FACE.mask("l_eye"))
+    assert (shown[changed] == SPEC.palette[SPEC.class_id("l_eye")]).all()
+
+
+def test_a_face_made_by_hand_has_no_probabilities():
+    with pytest.raises(ValueError, match="FaceParser"):
+        _ = ParsedFace(IMAGE, LABELS, SPEC).probabilities
 
 
 def test_remapping_renames_labels_crops_and_probabilities():

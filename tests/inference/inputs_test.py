@@ -1,4 +1,4 @@
-"""Which files a command line means, and that no two results get one name."""
+"""Which files a command line names, and that their results get different names."""
 
 import pytest
 
@@ -26,17 +26,17 @@ def test_folders_files_and_patterns(folder):
     assert names(folder / "a/1.jpg", folder / "a/../a/1.jpg") == ["1"]
 
 
-def test_names_that_meet_are_told_apart(folder):
+def test_files_that_share_a_name_get_different_ones(folder):
     found = names(folder / "a", folder / "b")
     assert len(set(found)) == len(found) == 5 and found[1:4] == ["1.png", "2", "clip"]
     assert found[0].endswith("_a_1.jpg") and found[4].endswith("_b_1.jpg")
 
 
-def test_what_is_not_there_is_named(folder):
+def test_missing_inputs_are_named(folder):
     (folder / "empty").mkdir()
     for path in ("a/9.jpg", "a/*.gif", "empty", "b/*"):
         if path == "b/*":
-            assert names(folder / path) == ["1"]  # the folder in it is no file
+            assert names(folder / path) == ["1"]  # folders that match are skipped
             continue
         with pytest.raises(UserError, match=path.replace("*", r"\*")):
             names(folder / path)

@@ -1,10 +1,11 @@
-"""Pictures in, parts out: sizes, order, and the input preprocessing of the checkpoint."""
+"""Images in, parts out: sizes, order, and the input preprocessing of the checkpoint."""
+
+import dataclasses
 
 import cv2
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 from configs import default
@@ -12,21 +13,23 @@ from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference import Detection, FaceParser
-from dmlcsr_jax.models import create_model, init_variables
+from dmlcsr_jax.inference.detector import take_crop
+from dmlcsr_jax.models import TestTimeAugmentation, create_model, init_variables, parse_logits
 from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.geometry import affine_matrix, restore_labels, whole_image
+from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.types import Preprocessing
 
-CONFIG = default.get_config("debug")
+MODEL = Experiment.from_config(default.get_config("debug")).model
 RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return init_variables(create_model(19, CONFIG.model), seed=0)
+    return init_variables(create_model(19, **MODEL), seed=0)
 
 
-CARD = CheckpointMetadata(get_spec("celebamask_hq"), CONFIG.model.to_dict(), (48, 48), Preprocessing("BGR"))
+METADATA = CheckpointMetadata(get_spec("celebamask_hq"), MODEL, (48, 48), Preprocessing("BGR"))
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +37,12 @@ def parser(variables):
     variables = {"params": dict(variables["params"]), "batch_stats": dict(variables["batch_stats"])}
     for kind in variables.values():
         kind.pop("edge_head")  # parsing needs none of it
-    return FaceParser(variables, CARD, batch_size=2)
+    return FaceParser(variables, METADATA, batch_size=2)
 
 
 @pytest.fixture
 def bright_squares(parser, monkeypatch):
-    """The parser with a detector that takes every bright square for a face."""
+    """The parser with a detector that detects every bright square as a face."""
 
     def detector(image):
         contours, _ = cv2.findContours(
@@ -51,15 +54,15 @@ def bright_squares(parser, monkeypatch):
     return parser
 
 
-def picture(height, width):
+def draw(height, width):
     coarse = RNG.integers(0, 256, (6, 5, 3)).astype(np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def test_labels_are_those_of_the_published_pipeline(parser, variables, tmp_path):
-    """Read BGR, warp, /255, mean and deviation in that order, logits up, argmax, inverse warp."""
+    """Read BGR, warp, /255, mean and std in that order, logits up, argmax, inverse warp."""
     path = str(tmp_path / "face.png")
-    cv2.imwrite(path, picture(90, 60))
+    cv2.imwrite(path, draw(90, 60))
     (face,) = parser(path)
 
     image = cv2.imread(path)
@@ -68,7 +71,7 @@ def test_labels_are_those_of_the_published_pipeline(parser, variables, tmp_path)
     matrix = affine_matrix(center, scale, 0, (48, 48))
     warped = cv2.warpAffine(image, matrix, (48, 48), flags=cv2.INTER_LINEAR)
     values = (warped.astype(np.float32) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-    model = create_model(19, ConfigDict(CONFIG.model.to_dict()))
+    model = create_model(19, **MODEL)
     logits = jax.jit(model.apply)(variables, values[None].astype(np.float32)).parsing
     expected = np.argmax(resize_bilinear(logits, (48, 48))[0], -1).astype(np.uint8)
     expected = restore_labels(expected, width, height)
@@ -77,9 +80,9 @@ def test_labels_are_those_of_the_published_pipeline(parser, variables, tmp_path)
 
 
 def test_sizes_order_and_masks(parser):
-    pictures = [picture(40, 90), picture(100, 30), picture(64, 64)]
-    faces = parser(pictures)
-    for image, face in zip(pictures, faces, strict=True):
+    images = [draw(40, 90), draw(100, 30), draw(64, 64)]
+    faces = parser(images)
+    for image, face in zip(images, faces, strict=True):
         assert face.labels.shape == image.shape[:2] and face.labels.dtype == np.uint8
         assert face.overlay().shape == image.shape and face.overlay().dtype == np.uint8
         np.testing.assert_array_equal(face.image, image)
@@ -92,12 +95,12 @@ def test_sizes_order_and_masks(parser):
         np.testing.assert_array_equal(face.mask("l_eye", "r_eye"), face.mask("l_eye") | face.mask("r_eye"))
     with pytest.raises(ValueError, match="hair"):
         faces[0].mask("moustache")
-    assert [face.labels.shape for face in parser(np.stack([pictures[2]] * 3))] == [(64, 64)] * 3
+    assert [face.labels.shape for face in parser(np.stack([images[2]] * 3))] == [(64, 64)] * 3
     assert parser([]) == []
 
 
-def test_bad_pictures_are_named(parser, tmp_path):
-    (tmp_path / "text.jpg").write_text("no picture")
+def test_bad_images_are_named(parser, tmp_path):
+    (tmp_path / "text.jpg").write_text("not an image")
     for bad, words in (
         (tmp_path / "text.jpg", "text.jpg"),
         (tmp_path / "gone.jpg", "gone.jpg"),
@@ -112,8 +115,8 @@ def test_bad_pictures_are_named(parser, tmp_path):
             parser([bad])
 
 
-def test_pillow_pictures_and_arrays_of_other_libraries(parser):
-    image = picture(40, 60)
+def test_pillow_images_and_arrays_of_other_libraries(parser):
+    image = draw(40, 60)
     (expected,) = parser(image)
     rgba = Image.fromarray(np.dstack([image, np.full((40, 60), 255, np.uint8)]))
     for other in (Image.fromarray(image), rgba, jax.numpy.asarray(image)):
@@ -121,14 +124,14 @@ def test_pillow_pictures_and_arrays_of_other_libraries(parser):
         np.testing.assert_array_equal(face.labels, expected.labels)
 
 
-def test_compiles_once_for_one_picture_and_once_for_several(parser):
+def test_compiles_once_for_one_image_and_once_for_several(parser):
     for sizes in ([(30, 40)], [(50, 20)], [(9, 9), (80, 81)], [(30, 40), (50, 60), (10, 10), (5, 300), (64, 64)]):
-        parser([picture(*size) for size in sizes])
+        parser([draw(*size) for size in sizes])
     assert parser._labels._cache_size() == 2
 
 
 def test_probabilities_are_of_the_labels(parser):
-    (face,) = parser(picture(70, 50))
+    (face,) = parser(draw(70, 50))
     assert face.probabilities.shape == (70, 50, 19) and face.probabilities.dtype == np.float32
     np.testing.assert_allclose(face.probabilities.sum(-1), 1, atol=1e-5)
     assert (face.probabilities.argmax(-1) == face.labels).mean() > 0.9  # bilinear here, nearest there
@@ -136,9 +139,9 @@ def test_probabilities_are_of_the_labels(parser):
 
 
 def test_faces_are_parsed_in_their_crops_and_put_back(bright_squares):
-    scene = picture(120, 200) // 2
+    scene = draw(120, 200) // 2
     for left, top, side in ((20, 30, 30), (120, 40, 50)):
-        scene[top : top + side, left : left + side] = 128 + picture(side, side) // 4
+        scene[top : top + side, left : left + side] = 128 + draw(side, side) // 4
         scene[top : top + side, left : left + side, 0] = 255
     (face,) = bright_squares(scene)
     assert [crop.face.box for crop in face.crops] == [(20, 30, 50, 60), (120, 40, 170, 90)]  # the largest last
@@ -165,18 +168,28 @@ def test_no_face_is_no_crop_and_only_background(bright_squares):
 
 
 def test_boxes_may_be_given(parser):
-    image = picture(100, 100)
+    image = draw(100, 100)
     (one,) = parser(image, boxes=[(30, 30, 60, 70)])
     both = parser([image, image], boxes=[[(30, 30, 60, 70)], []])
     assert (one.labels == both[0].labels).mean() > 0.999 and both[1].crops == ()
     for boxes, words in (([(1, 2, 3)], "rows"), ([(5, 5, 5, 9)], "area"), ([("a", 1, 2, 3)], "rows")):
         with pytest.raises(UserError, match=words):
             parser(image, boxes=boxes)
-    with pytest.raises(UserError, match="for 1 pictures, not for 2"):
+    with pytest.raises(UserError, match="for 1 images, not for 2"):
         parser([image, image], boxes=[[(30, 30, 60, 70)]])
 
 
-@pytest.mark.parametrize("scales", [(), (0.01,), (1, 5)])
-def test_scales_out_of_range_are_refused(variables, scales):
-    with pytest.raises(UserError, match="scales"):
-        FaceParser(variables, CARD, scales=scales)
+def test_views_are_averaged_and_sides_exchanged(variables):
+    """The parser's crop, parsed as it is and mirrored by hand."""
+    metadata = dataclasses.replace(METADATA, preprocessing=Preprocessing())
+    image = draw(70, 50)
+    parser = FaceParser(variables, metadata, augmentation=TestTimeAugmentation(flip=True))
+    (crop,) = parser(image)[0].crops
+    model, seen = create_model(19, **MODEL), take_crop(image, crop.matrix, (48, 48))
+    plain, mirrored = (
+        np.asarray(parse_logits(model, variables, view[None], preprocessing=Preprocessing()))[0]
+        for view in (seen, np.ascontiguousarray(seen[:, ::-1]))
+    )
+    both = plain + mirrored[:, ::-1][..., metadata.spec.flip_table()[:19]]
+    assert (crop.labels == both.argmax(-1)).mean() > 0.99
+    assert (plain.argmax(-1) != both.argmax(-1)).mean() > 0.02  # the views differ

@@ -1,4 +1,4 @@
-"""Files in, files out: what is written for pictures and videos, and what is said about the others."""
+"""Files in, files out: what is written for images and videos, and what is reported about the others."""
 
 import json
 import types
@@ -19,7 +19,7 @@ SPEC = get_spec("celebamask_hq")
 
 
 def parse(images):
-    """Stands in for a network: what is red is hair, and without any there is no face."""
+    """Stands in for a network: red pixels are hair, and an image without any has no face."""
     for image in images:
         labels = np.where(image[..., 0] > 128, SPEC.class_id("hair"), 0).astype(np.uint8)
         crops = (FaceCrop(None, np.eye(2, 3), labels),) if labels.any() else ()
@@ -47,30 +47,30 @@ def folder(tmp_path):
     for name in ("a.png", "b.jpg", "c.webp", "d.png"):
         cv2.imwrite(str(folder / name), half)
     cv2.imwrite(str(folder / "empty.png"), np.zeros((30, 30, 3), np.uint8))
-    (folder / "broken.jpg").write_text("no picture")
-    (folder / "broken.mp4").write_text("no video")
+    (folder / "broken.jpg").write_text("not an image")
+    (folder / "broken.mp4").write_text("not a video")
     with VideoWriter(folder / "clip.mp4", 10) as writer:
         for _ in range(7):
             writer.write(half[..., ::-1])
     return folder
 
 
-def test_everything_is_written_and_everything_left_out_is_named(parser, folder, tmp_path, capsys):
+def test_everything_is_written_and_skipped_files_are_named(parser, folder, tmp_path, capsys):
     output = tmp_path / "out"
-    with pytest.raises(UserError, match=r"^2 of 8 files were left out: .*broken\.jpg cannot.*; .*broken\.mp4 cannot"):
-        predict(parser, list_inputs([str(folder)]), output, Options(write=FORMS, smooth=3))
-    said = " ".join(capsys.readouterr().out.split())
-    assert "parsed: 6 of 8" in said and "no face found, nothing painted: empty" in said
+    with pytest.raises(UserError, match=r"^2 of 8 files were skipped: .*broken\.jpg cannot.*; .*broken\.mp4 cannot"):
+        predict(parser, list_inputs([str(folder)]), output=output, options=Options(write=FORMS, smooth=3))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "parsed: 6 of 8" in printed and "no face found, no labels or overlay: empty" in printed
     written = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
-    pictures = {f"{name}{suffix}" for name in "abcd" for suffix in (".png", "_overlay.jpg")}
+    images = {f"{name}{suffix}" for name in "abcd" for suffix in (".png", "_overlay.jpg")}
     frames = {f"clip/{index:06d}.png" for index in range(7)}
-    assert written == pictures | frames | {"clip_overlay.mp4", "sheet_1.jpg", "predictions.json"}
+    assert written == images | frames | {"clip_overlay.mp4", "sheet_1.jpg", "predictions.json"}
     assert sorted(parser.calls) == [1, 2, 3, 3, 3]  # three, and what is left; the video's in threes as well
     with Image.open(output / "a.png") as labels:
         assert labels.mode == "P" and set(np.unique(labels)) == {0, SPEC.class_id("hair")}
     found = json.loads((output / "predictions.json").read_text())
     assert found["classes"] == list(SPEC.class_names)
-    assert [picture["name"] for picture in found["pictures"]] == ["a", "b", "c", "d", "empty"]
+    assert [entry["name"] for entry in found["pictures"]] == ["a", "b", "c", "d", "empty"]
     assert found["pictures"][0]["parts"]["hair"] == {"pixels": 1200, "share": 0.5, "box": [30, 0, 60, 40]}
     assert found["pictures"][4]["faces"] == []
     (video,) = found["videos"]
@@ -78,49 +78,51 @@ def test_everything_is_written_and_everything_left_out_is_named(parser, folder, 
 
 
 def test_only_what_was_asked_for_is_written_in_the_classes_asked_for(parser, folder, tmp_path):
-    predict(parser, list_inputs([str(folder / "a.png")]), tmp_path / "out", Options(["labels"], remap="lapa"))
+    predict(
+        parser, list_inputs([str(folder / "a.png")]), output=tmp_path / "out", options=Options(["labels"], remap="lapa")
+    )
     (file,) = (tmp_path / "out").iterdir()
     with Image.open(file) as labels:
         assert set(np.unique(labels)) == {0, get_spec("lapa").class_id("hair")}
 
 
-def test_large_pictures_do_not_wait_for_each_other(parser, tmp_path):
+def test_large_images_do_not_wait_for_each_other(parser, tmp_path):
     large = np.full((4100, 4100, 3), 255, np.uint8)
-    predict(parser, [("x", large), ("y", large)], tmp_path / "out", Options(["json"]))
+    predict(parser, [("x", large), ("y", large)], output=tmp_path / "out", options=Options(["json"]))
     assert parser.calls == [1, 1]
 
 
-def test_the_pictures_own_folder_is_not_written_into(parser, folder):
+def test_the_images_own_folder_is_not_written_into(parser, folder):
     before = sorted(folder.iterdir())
     with pytest.raises(UserError, match="own folder"):
-        predict(parser, list_inputs([str(folder)]), folder, Options())
+        predict(parser, list_inputs([str(folder)]), output=folder, options=Options())
     assert sorted(folder.iterdir()) == before
 
 
 def test_a_folder_that_cannot_be_written_is_named(parser, folder, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="--output="):
-        predict(parser, list_inputs([str(folder / "a.png")]), tmp_path / "file", Options())
+        predict(parser, list_inputs([str(folder / "a.png")]), output=tmp_path / "file", options=Options())
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"write": ["masks"]}, "masks"), ({"write": []}, "write"), ({"smooth": 2}, "smooth=2"), ({"remap": "x"}, "lapa")],
 )
-def test_wrong_options_say_what_is_right(options, words):
+def test_wrong_options_name_the_right_ones(options, words):
     with pytest.raises(UserError, match=words):
         Options(**options)
 
 
-def test_twenty_pictures_a_sheet(parser, tmp_path):
-    picture = np.full((30, 20, 3), 255, np.uint8)
-    predict(parser, [(f"{i}", picture) for i in range(23)], tmp_path, Options(["sheet"]))
+def test_twenty_images_per_sheet(parser, tmp_path):
+    image = np.full((30, 20, 3), 255, np.uint8)
+    predict(parser, [(f"{i}", image) for i in range(23)], output=tmp_path, options=Options(["sheet"]))
     sizes = [cv2.imread(str(tmp_path / f"sheet_{number}.jpg")).shape for number in (1, 2)]
     assert sizes == [(4 * 260, 5 * 240, 3), (260, 3 * 240, 3)]
 
 
-def test_pictures_too_long_for_a_jpeg_are_named(parser, tmp_path):
+def test_images_too_long_for_a_jpeg_are_named(parser, tmp_path):
     long = np.full((2, 70000, 3), 255, np.uint8)
-    with pytest.raises(UserError, match=r"1 of 2 files were left out: .*long_overlay\.jpg.*65535"):
-        predict(parser, [("long", long), ("short", long[:, :9])], tmp_path, Options())
+    with pytest.raises(UserError, match=r"1 of 2 files were skipped: .*long_overlay\.jpg.*65500"):
+        predict(parser, [("long", long), ("short", long[:, :9])], output=tmp_path, options=Options())
     assert {path.name for path in tmp_path.iterdir()} == {"long.png", "short.png", "short_overlay.jpg"}

@@ -1,4 +1,4 @@
-"""Videos there and back, and frames that vote."""
+"""Videos survive writing and reading, and labels of frames are smoothed by votes."""
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ def write(path, count, **size):
             writer.write(frame)
 
 
-def test_there_and_back(tmp_path):
+def test_frames_survive_writing_and_reading(tmp_path):
     write(tmp_path / "clip.mp4", 10)
     reader = VideoReader(tmp_path / "clip.mp4")
     assert reader.rate == pytest.approx(12.5) and reader.count == 10
@@ -35,7 +35,7 @@ def test_there_and_back(tmp_path):
     reader.check()
 
 
-def test_nothing_is_left_of_a_video_that_was_not_finished(tmp_path):
+def test_an_unfinished_video_leaves_no_file(tmp_path):
     with pytest.raises(RuntimeError), VideoWriter(tmp_path / "clip.mp4", 25) as writer:
         writer.write(next(frames(1)))
         raise RuntimeError
@@ -46,7 +46,7 @@ def test_broken_videos_are_named(tmp_path):
     write(tmp_path / "whole.avi.mp4", 10)
     data = (tmp_path / "whole.avi.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
-    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "text.mp4").write_text("not a video")
     (tmp_path / "empty.mp4").touch()
     for name in ("cut", "text", "empty"):
         with pytest.raises(UserError, match=rf"{name}\.mp4"):
@@ -78,7 +78,7 @@ def test_frames_vote(count, window):
     np.testing.assert_array_equal(found, by_hand(stack, window))
 
 
-def test_what_stands_still_is_kept_and_flicker_is_not():
+def test_still_labels_are_kept_and_flicker_is_not():
     still = np.zeros((4, 4), np.uint8)
     still[1:3, 1:3] = 7
     flicker = still.copy()
@@ -98,7 +98,7 @@ def test_smoothing_holds_only_the_frames_that_vote():
         assert len(taken) <= i + 3
 
 
-def test_a_size_that_cannot_be_written_is_said(tmp_path):
+def test_a_video_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(UserError, match="clip"), VideoWriter(tmp_path / "no" / "clip.mp4", 25) as writer:
         writer.write(np.zeros((8, 8, 3), np.uint8))
 
@@ -110,8 +110,8 @@ def test_odd_sizes(tmp_path):
     assert ok and abs(frame.shape[0] - 33) <= 1 and abs(frame.shape[1] - 51) <= 1
 
 
-def test_broken_videos_are_told_in_our_words_only(tmp_path, capfd):
-    (tmp_path / "text.mp4").write_text("no video")
+def test_opencv_prints_nothing_about_broken_videos(tmp_path, capfd):
+    (tmp_path / "text.mp4").write_text("not a video")
     with pytest.raises(UserError):
         VideoReader(tmp_path / "text.mp4")
     assert capfd.readouterr() == ("", "")
