@@ -11,8 +11,8 @@ SGD 1e-3, polynomial schedule, 200 epochs). Every other file here only overrides
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
-    """The configuration; `arg` is "" or "debug"."""
+def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
+    """Returns the configuration for a data set; `arg` is "" or "debug"."""
     config = ConfigDict()
 
     # One number decides initial weights, the order of the data and every augmentation.
@@ -24,7 +24,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.dataset = ConfigDict()
     # synthetic (faces drawn by code), celebamask_hq, lapa, helen, or folder (your own pictures and labels).
-    config.dataset.name = "synthetic"
+    config.dataset.name = dataset
     # The raw data: the folder of an official archive, unpacked, as the head of dmlcsr_jax/datasets/NAME.py shows it;
     # for `folder`, a directory with {train,val,test}/{images,labels} and label_names.txt.
     config.dataset.path = ""
