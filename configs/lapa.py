@@ -8,7 +8,7 @@
 RAW is the unpacked official archive: {train,val,test}/{images,labels,landmarks}.
 Expected test scores, from the paper: mean F1 92.4, mean IoU 87.1. The full schedule has not been run here.
 Expected time: 18,176 images x 200 epochs x 0.80 TFLOP = 2.9 EFLOP, or 20 hours at a sustained 40 TFLOP/s. This is
-derived, not measured: XLA counts 266 GFLOP per image in the forward pass, and a training step is taken as three of them.
+derived, not measured: XLA counts 266 GFLOP per image in the forward pass, and a training step counts as three.
 """
 
 from dmlcsr_jax.configs import default
