@@ -4,5 +4,10 @@ from absl import flags
 from ml_collections import ConfigDict
 
 def DEFINE_config_dict(
-    name: str, config: ConfigDict, help_string: str = ..., flag_values: flags.FlagValues = ...
+    name: str,
+    config: ConfigDict,
+    help_string: str = ...,
+    flag_values: flags.FlagValues = ...,
+    *,
+    sys_argv: list[str] | None = ...,
 ) -> flags.FlagHolder[ConfigDict]: ...
