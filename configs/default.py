@@ -24,8 +24,8 @@ from ml_collections import ConfigDict
 from dmlcsr_jax.losses import LossWeights
 
 
-def get_config(arg: str = "") -> ConfigDict:
-    """The configuration; `arg` is "" or "debug"."""
+def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
+    """Returns the configuration for a data set; `arg` is "" or "debug"."""
     config = ConfigDict()
 
     # Seed of the initial weights, the order of the data and every augmentation; 0 or more.
@@ -37,7 +37,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.dataset = ConfigDict()
     # synthetic (faces drawn by code), celebamask_hq, lapa, helen, or folder (your own images and labels).
-    config.dataset.name = "synthetic"
+    config.dataset.name = dataset
     # The raw data: the folder of an unpacked official archive, as described in dmlcsr_jax/datasets/NAME.py;
     # for `folder`, a directory with {train,val,test}/{images,labels} and label_names.txt.
     config.dataset.path = ""

@@ -1,19 +1,18 @@
-"""Your own pictures and labels, sized for two processor cores; about an hour for 750 pictures.
+"""Your own images and labels, sized for two processor cores: about an hour for 750 images.
 
     python main.py --config=configs/folder.py --config.dataset.path=ROOT --workdir=runs/folder
 
-Self-regulation is off, as in the run that the README reports; for noisy labels turn its two cycles on:
---config.self_regulation.enabled=True.
+ROOT holds {train,val}/{images,labels} and label_names.txt with one class per line.
 
-ROOT holds {train,val}/{images,labels}, and label_names.txt with one class a line.
+Self-regulation is off, as in the run that the README reports. For noisy labels, turn its two cycles on with
+--config.self_regulation.enabled=True.
 """
 
 from dmlcsr_jax.configs import default
 
 
 def get_config(arg: str = ""):
-    config = default.get_config()
-    config.dataset.name = "folder"
+    config = default.get_config(dataset="folder")
     config.input.update(height=128, width=128)
     config.model.update(backbone="tiny", width=32)
     config.optimizer.learning_rate = 0.02

@@ -1,14 +1,16 @@
-"""What self-regulation does where training labels are noisy: a small network on drawn faces.
+"""Self-regulation on noisy training labels: a small network on drawn faces.
+
+This command runs the recipe with and without self-regulation, three seeds each, and prints a table:
 
     python -m benchmarks.label_noise
 
-runs this configuration with and without self-regulation, three seeds each, and prints the table; one run alone is
+A single run:
 
     python main.py --config=configs/label_noise.py --workdir=runs/label_noise/with_0 --config.seed=0
 
-All training pictures have shifted boundaries, most of these also a part missing, and four in ten the names of left and
-right exchanged (dmlcsr_jax/pipeline/label_noise.py); validation and test labels are clean. Pictures are not varied: the
-network then learns wrong labels by heart, which is what self-regulation is for.
+All training labels have shifted boundaries, most also lack a part, and four in ten have left and right swapped
+(dmlcsr_jax/pipeline/label_noise.py). Validation and test labels are clean. Images are not augmented, so the network
+memorizes wrong labels, which self-regulation is meant to prevent.
 """
 
 from dmlcsr_jax.configs import default

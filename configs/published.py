@@ -1,20 +1,19 @@
-"""The network exactly as its authors published it: their weights, read here.
+"""The authors' network, for converting their PyTorch weights.
 
     python main.py --config=configs/published.py:celebamask_hq --workdir=runs/published --mode=convert weights.pth
     python main.py --workdir=runs/published --mode=predict photo.jpg
 
-The argument names the data set that the weights were trained on: celebamask_hq (the default), lapa or helen.
-Their pipeline gives the network BGR, which the checkpoint then records.
+The argument names the data set of the weights: celebamask_hq (the default), lapa or helen.
+The published pipeline feeds BGR images; the converted checkpoint records that.
 """
 
 from dmlcsr_jax.configs import default
 
+DATASETS = ("celebamask_hq", "lapa", "helen")
+
 
 def get_config(arg: str = ""):
-    config = default.get_config()
-    if arg in ("celebamask_hq", "lapa", "helen"):
-        config.dataset.name, arg = arg, ""
-    else:
-        config.dataset.name = "celebamask_hq"
+    dataset, arg = (arg, "") if arg in DATASETS else (DATASETS[0], arg)
+    config = default.get_config(arg, dataset=dataset)
     config.input.channel_order = "BGR"
-    return default.finish(config, arg)
+    return config

@@ -1,8 +1,8 @@
-"""The first run: a small network on drawn faces, about five minutes on two cores, nothing to download.
+"""The first run: a small network on drawn faces, about five minutes on two cores, no download.
 
     make quickstart
 
-or, step by step,
+or, step by step:
 
     python main.py --config=configs/quickstart.py --workdir=runs/quickstart --mode=train
     python main.py --workdir=runs/quickstart --mode=evaluate --config.evaluation.split=test

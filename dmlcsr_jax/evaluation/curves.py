@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from dmlcsr_jax.files import read_json_lines, replacing
 
-_NOT_TERMS = {"train/total", "train/learning_rate", "train/images_per_second"}
+_NOT_TERMS = {"train/total", "train/learning_rate", "train/images_per_second", "train/pictures_per_second"}
 _MARKED_BELOW = 30  # curves of fewer points show each of them
 
 
