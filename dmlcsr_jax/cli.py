@@ -1,5 +1,6 @@
 """The command `dmlcsr`: `command.py` reads the command line, `modes.py` does the work."""
 
+import contextlib
 import os
 import pathlib
 import sys
@@ -19,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         command = parse(sys.argv if argv is None else argv)
         run(command)
     except Help as text:
-        print(text)
+        with contextlib.suppress(BrokenPipeError):  # as in `dmlcsr --help | head`
+            print(text, flush=True)
     except UserError as error:
         _exit_at_once(f"error: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
