@@ -1,4 +1,6 @@
-"""LaPa (Liu et al., AAAI 2020): 22,176 faces, 11 classes, as the official archive unpacks.
+"""LaPa (Liu et al., AAAI 2020): 22,176 faces, 11 classes.
+
+The official archive unpacks to::
 
     {train,val,test}/images/*.jpg        sizes vary
     {train,val,test}/labels/*.png        class numbers

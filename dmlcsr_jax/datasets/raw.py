@@ -1,6 +1,6 @@
 """The contract of a data set: `RawDataset`, one class in one file.
 
-For example, faces drawn by code:
+For example, faces drawn by code::
 
     class Synthetic(RawDataset[tuple[str, int]]):
         spec = FaceSpec("synthetic", ("background", "skin", ...))

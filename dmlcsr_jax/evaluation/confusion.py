@@ -47,8 +47,9 @@ def _class_numbers(values: np.ndarray, num_classes: int, what: str) -> np.ndarra
 def scores(confusion: np.ndarray, spec: FaceSpec) -> dict[str, Any]:
     """Computes the scores of a split from its confusion matrix, as the published evaluation does.
 
-    With A the pixels labeled as a class and B those predicted as it: F1 = 2 |A ∩ B| / (|A| + |B|), IoU =
-    |A ∩ B| / |A ∪ B|. A merged F1 treats its classes as one class: confusing one eye with the other is no error.
+    With A the pixels labeled as a class and B those predicted as it, `F1 = 2 |A ∩ B| / (|A| + |B|)` and
+    `IoU = |A ∩ B| / |A ∪ B|`. A merged F1 treats its classes as one class: confusing one eye with the other is no
+    error.
 
     Args:
       confusion: [C, C] counts, rows by label.
@@ -58,8 +59,8 @@ def scores(confusion: np.ndarray, spec: FaceSpec) -> dict[str, Any]:
       A JSON-compatible dict of fractions in 0..1. A score is None if its denominator is 0 (a class that is neither in
       the labels nor in the predictions); means leave such classes out.
       `f1`: class -> F1, background included; `merged_f1`: group -> F1; `mean_f1`: over the foreground classes;
-      `miou`: mean IoU over all classes; `pixel_accuracy`: |correct| / |all|; `mean_accuracy`: mean |A ∩ B| / |A| over
-      the classes in the labels.
+      `miou`: mean IoU over all classes; `pixel_accuracy`: correct pixels / all; `mean_accuracy`: mean `|A ∩ B| / |A|`
+      over the classes in the labels.
 
     Raises:
       ValueError: the matrix does not fit the classes of the spec.

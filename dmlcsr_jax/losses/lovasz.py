@@ -13,8 +13,8 @@ _COUNT_FROM = 1 << 14
 def lovasz_softmax(probabilities: Array, labels: Array) -> jax.Array:
     """A convex surrogate of 1 - mean IoU over the classes present.
 
-    For each class that occurs in `labels`, with errors e = |[label = class] - p| in descending order and J_i the
-    Jaccard loss if the first i pixels are wrong: sum_i e_i (J_i - J_{i-1}); then the mean over these classes. All
+    For each class that occurs in `labels`, with errors `e = |[label = class] - p|` in descending order and `J_i` the
+    Jaccard loss if the first i pixels are wrong: `sum_i e_i (J_i - J_{i-1})`; then the mean over these classes. All
     pixels given are ranked together ("batch-wise"). Under `pmap` these are the pixels of one device, as in the
     published multi-GPU training; ranking those of all devices would gather every probability on every device.
 

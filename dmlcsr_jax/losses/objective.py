@@ -98,9 +98,9 @@ def multi_task_loss(
         their gradients is that of the whole batch. This holds for every term except `lovasz`; see there.
 
     Returns:
-      total: scalar, float64 if the logits are, else float32.
-      terms: name -> unweighted scalar of every term whose heads exist; distillation terms with a teacher only. Terms
-        that distillation replaces are returned too, but are not part of the total.
+      The total, a scalar (float64 if the logits are, else float32), and name -> unweighted scalar of every term whose
+      heads exist; distillation terms with a teacher only. Terms that distillation replaces are returned too, but are
+      not part of the total.
     """
     pixels = _pixels(predictions, labels, teacher=teacher, cycle=cycle, axis_name=axis_name)
     table = term_table(weights)

@@ -43,7 +43,7 @@ class Person:
       jaw, chin, length: half width at the corners of the jaw, half width of the chin, and height of the chin.
       hair_style: "bald", "buzz", "short", "curls", "bob", "long" or "updo".
       front: how the hair meets the forehead: "fringe", "side", "center" or "back".
-      ears_covered: whether hair covers the (l_, r_) ear.
+      ears_covered: whether hair covers the ears `l_ear` and `r_ear`.
       volume: thickness of the hair.
       curl: 0 for straight hair to 1 for tight curls.
       mouth_open, eyes_open: 0 if closed.
