@@ -38,9 +38,10 @@ def network(num_classes=11, size=(57, 49), order="RGB", **fields):
         {},
         {"order": "BGR", "stem": "plain", "norm": "batch_norm", "edge_heads": False, "num_classes": 19},
         {"backbone": "resnet18", "dual_graph": False, "num_classes": 2, "size": (33, 64)},
+        {"backbone": "efficientnet_lite0"},
         pytest.param({"backbone": "resnet50", "norm": "batch_norm", "dtype": "bfloat16"}, marks=pytest.mark.slow),
     ],
-    ids=["published", "torchvision", "basic blocks without graph", "bottlenecks"],
+    ids=["published", "torchvision", "basic blocks without graph", "mobile", "bottlenecks"],
 )
 def test_logits_are_the_networks(fields):
     variables, metadata = network(**fields)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from dmlcsr_jax.fields import FieldError, check_choice
+from dmlcsr_jax.models.backbones.efficientnet import EfficientNetLite
 from dmlcsr_jax.models.backbones.encoder import Encoder, Features
 from dmlcsr_jax.models.backbones.resnet import ResNet
 from dmlcsr_jax.models.layers import LayerFactory
@@ -19,6 +20,7 @@ BACKBONES: dict[str, Callable[..., Encoder]] = {
     "resnet34": partial(ResNet, stage_sizes=(3, 4, 6, 3), bottleneck=False),
     "resnet18": partial(ResNet, stage_sizes=(2, 2, 2, 2), bottleneck=False),
     "tiny": partial(ResNet, stage_sizes=(1, 1, 1, 1), bottleneck=False),
+    "efficientnet_lite0": EfficientNetLite,
 }
 
 
