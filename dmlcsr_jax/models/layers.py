@@ -111,7 +111,8 @@ class ActivatedBatchNorm(nn.Module):
             factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
             offset = bias - running_mean.value * factor
             return activate(x.astype(dtype) * factor + offset, self.activation).astype(self.dtype)
-        y, mean, var = activated_batch_norm(x, scale, bias, self.activation, self.epsilon, self.axis_name)
+        normalized = activated_batch_norm(x, scale, bias, self.activation, self.epsilon, self.axis_name)
+        y, mean, var = normalized  # pyright: ignore[reportGeneralTypeIssues]  # custom_vjp hides the type
         if not self.is_initializing():
             count = count_values(x, self.axis_name)
             unbiased = var * (count / max(count - 1, 1))

@@ -130,7 +130,7 @@ def load_backbone(
 
 def _convert(arrays: Mapping[str, np.ndarray], template: PyTree, encoder: Encoder, source: str) -> dict[str, PyTree]:
     """The arrays in the tree of `template`, whose leaves have the wanted shapes; `source` names them in errors."""
-    leaves = flatten_dict(template)
+    leaves: dict[tuple[str, ...], Any] = flatten_dict(template)
     names = {path: _torch_name(path, encoder) for path in leaves}
     arrays = {name: value for name, value in arrays.items() if not name.endswith(COUNTER)}
     _check_shapes(arrays, {names[path]: torch_shape(leaf.shape) for path, leaf in leaves.items()}, source)

@@ -14,8 +14,9 @@ Every other case, dtype and platform uses `jax.lax.conv_general_dilated` unchang
 """
 
 import math
+import operator
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Literal, NamedTuple
 
 import jax
@@ -153,7 +154,7 @@ def _equally_varying(*arrays: Array) -> list[Array]:
 def _cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
     if geometry.groups > 1 and geometry.groups == x.shape[-1] == kernel.shape[-1]:
         taps = _taps(x, kernel.shape, geometry)
-        return sum(tap * weights for tap, weights in zip(taps, kernel.reshape(-1, geometry.groups), strict=True))
+        return reduce(operator.add, map(operator.mul, taps, kernel.reshape(-1, geometry.groups)))
     if kernel.shape[:2] == (1, 1) and geometry.groups == 1:
         return lax.dot_general(_strided(x, geometry), kernel[0, 0], (((3,), (0,)), ((), ())))
     if _suits_winograd(x, kernel, geometry) and _is_wide(kernel):

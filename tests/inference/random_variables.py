@@ -1,4 +1,4 @@
-"""Variables as training might leave them: no statistic, scale or gamma is what it began as."""
+"""Variables that look trained: every statistic, scale and gamma differs from its initial value."""
 
 import jax
 import numpy as np
@@ -7,9 +7,9 @@ from dmlcsr_jax.models import init_variables
 
 
 def random_variables(model, seed=0):
-    """Variables of a network, one scale in five negative; nothing is compiled for them.
+    """Variables of a network, with one scale in five negative, without compiling anything.
 
-    No kernel answers to what all its inputs have in common, so that different pixels get different classes.
+    Kernels sum to zero over their inputs, so that different pixels get different classes.
     """
     rng = np.random.default_rng(seed)
 

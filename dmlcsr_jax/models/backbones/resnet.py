@@ -16,7 +16,7 @@ from dmlcsr_jax.models.backbones.encoder import (
     add_onnx_layers,
     apply_layers,
 )
-from dmlcsr_jax.models.layers import LayerFactory
+from dmlcsr_jax.models.layers import ActivatedBatchNorm, LayerFactory
 from dmlcsr_jax.ops.activations import Activation, add_relu
 from dmlcsr_jax.ops.pooling import max_pool
 
@@ -85,7 +85,7 @@ class Block(nn.Module):
         return conv, self._norm(self._last(), "downsample_1")
 
     @nn.nowrap
-    def _norm(self, activation: Activation, name: str) -> nn.Module:
+    def _norm(self, activation: Activation, name: str) -> ActivatedBatchNorm:
         return self.make.norm(activation, absolute_scale=self.norm == "abn", name=name)
 
     @nn.nowrap
