@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dmlcsr_jax.models.backbones.resnet import DILATIONS, RESNETS, STRIDES
-from dmlcsr_jax.models.layers import EPSILON, SLOPE
+from dmlcsr_jax.models.backbones import get_backbone
+from dmlcsr_jax.models.backbones.resnet import DILATIONS, STRIDES, ResNet
+from dmlcsr_jax.models.layers import EPSILON, LayerFactory
 from dmlcsr_jax.models.pretrained import architecture, to_torch
+from dmlcsr_jax.ops.activations import SLOPE
 from dmlcsr_jax.types import Predictions
 
 
@@ -186,7 +188,9 @@ class TorchDMLCSR(nn.Module):
 
     def __init__(self, num_classes: int, backbone: str = "resnet101", width: int = 64):
         super().__init__()
-        sizes, bottleneck = RESNETS[backbone]["stage_sizes"], RESNETS[backbone]["bottleneck"]
+        encoder = get_backbone(backbone, make=LayerFactory())
+        assert isinstance(encoder, ResNet), f"{backbone} is no ResNet"
+        sizes, bottleneck = encoder.stage_sizes, encoder.bottleneck
         self.conv1, self.bn1 = conv(3, width, 3, stride=2), Norm(width, "relu")
         self.conv2, self.bn2 = conv(width, width, 3), Norm(width, "relu")
         self.conv3, self.bn3 = conv(width, 2 * width, 3), Norm(2 * width, "relu")

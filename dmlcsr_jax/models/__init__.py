@@ -1,4 +1,4 @@
-"""The network as the paper reads, and the conversion of PyTorch weights."""
+"""The network of the paper, and the conversion of PyTorch weights."""
 
 from dmlcsr_jax.models.create import create_model, init_variables
 from dmlcsr_jax.models.dml_csr import DMLCSR

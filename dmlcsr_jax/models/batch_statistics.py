@@ -1,6 +1,8 @@
-"""Batch-norm statistics of one batch alone, of which some examples may be filling."""
+"""Batch-norm statistics of a single batch, of which some examples may be padding."""
 
 import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,17 +12,22 @@ from dmlcsr_jax.models.layers import ActivatedBatchNorm
 
 
 def batch_statistics_of(mask: jax.Array) -> contextlib.AbstractContextManager:
-    """A context in which every batch norm of a network takes and stores the statistics of this batch alone.
+    """A context in which every batch norm of a network uses and stores the statistics of this batch.
 
-    Mean and biased variance of the examples that count normalize, over all devices of the layer's `axis_name`;
-    `batch_stats` receives the mean and the unbiased variance, whatever it held. Apply the network with
-    `mutable=["batch_stats"]`; its `train` does not matter.
+    Layers normalize by mean and biased variance of the examples in the mask, over all devices of their `axis_name`.
+    Mean and unbiased variance replace those in `batch_stats`. Apply the network with `mutable=["batch_stats"]`; its
+    argument `train` has no effect.
 
     Args:
-      mask: [B] bool, False for examples that only fill up the batch; at least one counts over all devices.
+      mask: [B] bool, False for padding examples; at least one is True over all devices.
     """
 
-    def intercept(next_fun, args, kwargs, context):
+    def intercept(
+        next_fun: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
         norm = context.module
         if not isinstance(norm, ActivatedBatchNorm):
             return next_fun(*args, **kwargs)
@@ -36,14 +43,14 @@ def batch_statistics_of(mask: jax.Array) -> contextlib.AbstractContextManager:
 
 
 def _moments(x: jax.Array, mask: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mean [C], biased variance [C] and number of values of a channel; in two passes, as the layer's own."""
-    inside = tuple(range(1, x.ndim - 1))
+    """Mean [C], biased variance [C] and number of values per channel; in two passes, like the layer itself."""
+    inner = tuple(range(1, x.ndim - 1))
 
-    def total(value):
+    def total(value: jax.Array) -> jax.Array:
         return value if axis_name is None else jax.lax.psum(value, axis_name)
 
-    def masked_sum(values):  # examples are left out last: a mask as large as x would be read along with it
-        return total(jnp.where(mask[:, None], values.sum(inside), 0).sum(0))
+    def masked_sum(values: jax.Array) -> jax.Array:  # masks last, which avoids reading a mask as large as x
+        return total(jnp.where(mask[:, None], values.sum(inner), 0).sum(0))
 
     count = total(mask.sum().astype(x.dtype)) * (x.size // (x.shape[0] * x.shape[-1]))
     mean = masked_sum(x) / count

@@ -1,4 +1,4 @@
-"""Networks from plain fields, and their first variables."""
+"""Creates networks from plain fields, and their initial variables."""
 
 from functools import partial
 from typing import Any
@@ -29,7 +29,7 @@ def create_model(num_classes: int, *, dtype: str = "float32", **fields: Any) -> 
 
 
 def init_variables(model: DMLCSR, seed: int) -> dict[str, Any]:
-    """Random parameters and fresh statistics; their shapes do not depend on the image size."""
+    """Random parameters and initial statistics; their shapes do not depend on the image size."""
     # XLA compiles hundreds of draws from "rbg" in seconds, from the default generator in half a minute.
     return _init(model.clone(axis_name=None), jax.random.key(seed, impl="rbg"))
 

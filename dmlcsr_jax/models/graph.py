@@ -9,7 +9,7 @@ from dmlcsr_jax.ops.resize import resize_bilinear
 
 
 class Projection(nn.Module):
-    """x W over the last axis, without bias (published as a 1 x 1 convolution of vectors).
+    """x W over the last axis, without bias (in the published code a 1 x 1 convolution of vectors).
 
     Attributes:
       make: maker of layers.
@@ -29,9 +29,9 @@ class Projection(nn.Module):
 
 
 class SpatialGraph(nn.Module):
-    """Attention among the channels of a coarse map, then one graph convolution: gamma * out(...) + x.
+    """Attention among the channels of a coarse map, then one graph convolution.
 
-    With k, v, q: [n, d] projections of x, the result is out(bn(k softmax(qT v) W)), gamma * that + x.
+    With projections k, v, q [n, d] of x, the result is gamma * out(bn(k softmax(qT v) W)) + x. gamma starts at 0.
 
     Attributes:
       make: maker of layers.
@@ -59,11 +59,11 @@ class SpatialGraph(nn.Module):
 
 
 class DualGraph(nn.Module):
-    """Spatial graph and channel graph side by side, joined by a 1 x 1 convolution.
+    """Spatial graph and channel graph in parallel, fused by a 1 x 1 convolution.
 
-    The spatial branch works on a map of an eighth of the size and weighs x with what it finds:
-    s = x * local + x. The channel branch projects x to nodes Z = phi thetaT, learns the relations among them
-    and their update, and projects them back: c = gamma1 * bn(conv(Z theta)) + x. gamma1 starts at zero.
+    The spatial branch works at an eighth of the size and weights x with its result: s = x * local + x. The channel
+    branch projects x to nodes Z = phi thetaT, updates them by learned relations, and projects them back:
+    c = gamma1 * bn(conv(Z theta)) + x. gamma1 starts at 0.
 
     Attributes:
       make: maker of layers.
@@ -78,7 +78,7 @@ class DualGraph(nn.Module):
         both = jnp.concatenate([self._spatial(x, train), self._channel(x, train)], axis=-1)
         return self.make.conv_norm(both, train, "final", features)
 
-    def _spatial(self, x, train):
+    def _spatial(self, x: jax.Array, train: bool) -> jax.Array:
         features = x.shape[-1]
         local = x
         for i in range(3):
@@ -86,7 +86,7 @@ class DualGraph(nn.Module):
         local = SpatialGraph(self.make, name="gcn_local_attention")(local, train)
         return x * resize_bilinear(local, x.shape[1:3]) + x
 
-    def _channel(self, x, train):
+    def _channel(self, x: jax.Array, train: bool) -> jax.Array:
         batch, height, width, features = x.shape
         make = self.make
         phi = make.norm(name="bn_phi")(make.conv(features // 2, name="phi")(x), train)

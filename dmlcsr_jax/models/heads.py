@@ -10,12 +10,12 @@ from dmlcsr_jax.ops.resize import resize_bilinear
 
 
 class ContextHead(nn.Module):
-    """Dual graph between two 3 x 3 convolutions, then fused with the encoder's last features.
+    """Dual graph between two 3 x 3 convolutions, fused with the encoder's last features.
 
     Attributes:
       make: maker of layers.
-      features: channels inside and of the result.
-      dual_graph: False leaves the graph out.
+      features: channels of all layers.
+      dual_graph: if False, the head lacks the graph.
     """
 
     make: LayerFactory
@@ -33,12 +33,12 @@ class ContextHead(nn.Module):
 
 
 class ParsingHead(nn.Module):
-    """Context at stride 8 joined with the low-level features at stride 4.
+    """Fuses the context at stride 8 with the low-level features at stride 4.
 
     Attributes:
       make: maker of layers.
       num_classes: channels of the logits.
-      features: channels inside.
+      features: channels of the hidden layers.
       low_level_features: channels to which the low-level features are reduced.
     """
 
@@ -60,12 +60,12 @@ class ParsingHead(nn.Module):
 
 
 class EdgeHead(nn.Module):
-    """Binary and category edges from three encoder features; one 3 x 3 convolution serves all three.
+    """Binary and category edges from three encoder features, which share one 3 x 3 convolution.
 
     Attributes:
       make: maker of layers.
       num_classes: channels of the category logits.
-      features: channels inside.
+      features: channels of the hidden layers.
     """
 
     make: LayerFactory
@@ -74,7 +74,7 @@ class EdgeHead(nn.Module):
 
     @nn.compact
     def __call__(self, features: list[jax.Array], train: bool) -> tuple[jax.Array, jax.Array]:
-        """Features, the first [B, h, w, I] -> logits [B, h, w, 2] and [B, h, w, num_classes], at least float32."""
+        """Features, the first [B, h, w, I] -> logits [B, h, w, 2], [B, h, w, num_classes], at least float32."""
         make = self.make
         shared = make.conv(self.num_classes, 3, use_bias=True, name="conv4")
         edges = [

@@ -1,4 +1,4 @@
-"""Convolution and activated batch norm, the two layers that everything here is made of."""
+"""Convolution and activated batch norm, the two layers that the whole network consists of."""
 
 import dataclasses
 from typing import Any
@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from dmlcsr_jax.ops.activations import Activation, activate
 from dmlcsr_jax.ops.batch_norm import activated_batch_norm, count_values
-from dmlcsr_jax.ops.convolution import convolution
+from dmlcsr_jax.ops.convolution import Padding, convolution
 
 Dtype = Any
-EPSILON = 1e-5  # of every batch norm of the published network
+EPSILON = 1e-5  # of the published network: added to every variance, and to |scale|
 
 
 def parameter_dtype(dtype: Dtype) -> Dtype:
@@ -23,17 +23,17 @@ def parameter_dtype(dtype: Dtype) -> Dtype:
 class Conv(nn.Module):
     """Convolution that keeps the size, apart from its stride: ceil(H / strides) x ceil(W / strides).
 
-    Kernels start as He et al. (arXiv 1502.01852) propose, normal with deviation sqrt(2 / fan_out), where a
-    batch norm follows. A convolution with bias has none behind it, so that its outputs must start small:
-    uniform within 1 / sqrt(fan_in), the bias at zero.
+    Kernels are initialized as in He et al. (arXiv 1502.01852), normal with std sqrt(2 / fan_out). A convolution with
+    bias has no batch norm behind it, so its outputs must start small: uniform within 1 / sqrt(fan_in), the bias zero.
 
     Attributes:
       features: channels of the output.
       kernel_size: height and width of the (odd) kernel.
-      strides: step in both directions.
-      dilation: distance of the kernel's taps.
+      strides: step along both axes.
+      dilation: distance between neighboring taps of the kernel.
       groups: `features` for a depthwise convolution.
       use_bias: whether to add a bias.
+      padding: "centered" (PyTorch's) or "same" (TensorFlow's SAME), see ops.convolution.
       dtype: dtype of the computation and the result.
     """
 
@@ -43,6 +43,7 @@ class Conv(nn.Module):
     dilation: int = 1
     groups: int = 1
     use_bias: bool = False
+    padding: Padding = "centered"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -60,6 +61,7 @@ class Conv(nn.Module):
             strides=self.strides,
             dilation=self.dilation,
             groups=self.groups,
+            padding=self.padding,
             transformed=self.get_variable("winograd", "kernel"),
         )
         if self.use_bias:
@@ -69,25 +71,27 @@ class Conv(nn.Module):
 
 
 class ActivatedBatchNorm(nn.Module):
-    """Batch norm and activation in one: y = f((x - mean) / sqrt(var + 1e-5) * (|scale| + 1e-5) + bias).
+    """Batch norm and activation in one: y = f((x - mean) / sqrt(var + epsilon) * (|scale| + 1e-5) + bias).
 
-    The published network has f = leaky ReLU with slope 0.01 and the scale's absolute value (in-place
+    The published network uses the leaky ReLU with slope 0.01 for f, and the absolute value of the scale (in-place
     activated batch norm, arXiv 1712.02616); `absolute_scale=False` is ordinary batch norm.
 
-    In training, mean and biased variance are those of the batch over all axes but the last, and over the
-    devices of `axis_name`; the running values in `batch_stats` (`mean`, `var`; the variance unbiased) become
+    In training, mean and biased variance are those of the batch over all axes but the last, and over the devices of
+    `axis_name`; the running values in `batch_stats` (`mean`, `var`; the variance unbiased) become
     momentum * running + (1 - momentum) * batch. Otherwise the running values are used.
 
     Attributes:
-      activation: "leaky_relu", "relu" or "none".
-      absolute_scale: whether |scale| + 1e-5 takes the place of scale.
-      momentum: share of the old running values that stays.
-      axis_name: name of the mapped axis to synchronize over, if any.
+      activation: f: "leaky_relu", "relu", "relu6" or "none".
+      absolute_scale: whether |scale| + 1e-5 replaces scale.
+      epsilon: added to the variance.
+      momentum: decay of the running values.
+      axis_name: mapped axis over which to synchronize, or None.
       dtype: dtype of the result; statistics are computed in at least float32.
     """
 
     activation: Activation = "leaky_relu"
     absolute_scale: bool = True
+    epsilon: float = EPSILON
     momentum: float = 0.9
     axis_name: str | None = None
     dtype: Dtype = jnp.float32
@@ -104,10 +108,11 @@ class ActivatedBatchNorm(nn.Module):
             scale = jnp.abs(scale) + EPSILON
         x = x.astype(self.dtype)
         if not train:
-            factor = scale * jax.lax.rsqrt(running_var.value + EPSILON)
+            factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
             offset = bias - running_mean.value * factor
             return activate(x.astype(dtype) * factor + offset, self.activation).astype(self.dtype)
-        y, mean, var = activated_batch_norm(x, scale, bias, self.activation, EPSILON, self.axis_name)
+        normalized = activated_batch_norm(x, scale, bias, self.activation, self.epsilon, self.axis_name)
+        y, mean, var = normalized  # pyright: ignore[reportGeneralTypeIssues]  # custom_vjp hides the type
         if not self.is_initializing():
             count = count_values(x, self.axis_name)
             unbiased = var * (count / max(count - 1, 1))
@@ -118,12 +123,12 @@ class ActivatedBatchNorm(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class LayerFactory:
-    """Makes layers with the settings that a whole network shares.
+    """Makes layers with the settings that all layers of a network share.
 
     Attributes:
       dtype: compute dtype.
-      momentum: of every batch norm.
-      axis_name: mapped axis over which batch norm is synchronized, if any.
+      momentum: decay of the running values of every batch norm.
+      axis_name: mapped axis over which batch norm is synchronized, or None.
     """
 
     dtype: Dtype = jnp.float32
@@ -142,6 +147,6 @@ class LayerFactory:
     def conv_norm(
         self, x: jax.Array, train: bool, name: str, features: int, kernel_size: int = 1, first: int = 0, **fields: Any
     ) -> jax.Array:
-        """Convolution and activated batch norm, called `name_0` and `name_1` (or from `first` on)."""
+        """Applies a convolution and an activated batch norm named `name_0` and `name_1`, or counted from `first`."""
         x = self.conv(features, kernel_size, name=f"{name}_{first}", **fields)(x)
         return self.norm(name=f"{name}_{first + 1}")(x, train)

@@ -1,4 +1,4 @@
-"""From images to face parts: what inference and evaluation compute."""
+"""From images to face parts, for inference and evaluation."""
 
 from functools import partial
 
@@ -31,14 +31,13 @@ def prepare_variables(model: DMLCSR, variables: Variables) -> Variables:
 
 
 def parse(model: DMLCSR, variables: Variables, images: jax.Array) -> jax.Array:
-    """The parsing logits of normalized images, on a CPU as few at a time as keep it busy.
+    """The parsing logits of normalized images, on a CPU a few images at a time.
 
-    One large image fits the processor's cache and several do not, so that together they take longer than one by one,
-    and more memory.
+    One large image fits the processor's cache but several do not: together they take longer, and more memory.
 
     Args:
       model: the network.
-      variables: `params` and `batch_stats`, as they are or from `prepare_variables`; those of edge heads may be absent.
+      variables: `params` and `batch_stats`, plain or from `prepare_variables`; those of edge heads may be absent.
       images: [B, H, W, 3] floating point, normalized.
 
     Returns:
@@ -50,7 +49,7 @@ def parse(model: DMLCSR, variables: Variables, images: jax.Array) -> jax.Array:
         n for n in range(1, count + 1) if n == 1 or (count % n == 0 and n * height * width <= _PIXELS_AT_ONCE)
     )
     if jax.default_backend() != "cpu" or at_once == count:
-        return apply(images)
+        return apply(images)  # pyright: ignore[reportReturnType]
     logits = jax.lax.map(apply, images.reshape(-1, at_once, *images.shape[1:]))
     return logits.reshape(count, *logits.shape[2:])
 

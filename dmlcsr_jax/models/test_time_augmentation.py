@@ -8,24 +8,23 @@ import numpy as np
 
 from dmlcsr_jax.fields import FieldError
 from dmlcsr_jax.ops.resize import resize_bilinear
-from dmlcsr_jax.types import Array
 
 LogitsFunction = Callable[[jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
 class TestTimeAugmentation:
-    """Which views of an image are averaged. The published evaluation averages none.
+    """Which views of an image are averaged. The published evaluation uses a single one.
 
     Attributes:
-      flip: adds the mirror image of every view; twice the work.
+      flip: whether to add the mirror image of every view, for twice the work.
       scales: sizes of the input relative to the network's, each from 0.25 to 4.
 
     Raises:
       FieldError: there is no scale, or one is out of range.
     """
 
-    __test__ = False  # no test, whatever pytest makes of the name
+    __test__ = False  # tells pytest that this is no test
 
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
@@ -47,7 +46,7 @@ def augmented_logits(
     augmentation: TestTimeAugmentation = TestTimeAugmentation(),
     flip_table: np.ndarray | None = None,
 ) -> jax.Array:
-    """Mean over views of the logits, resized to the size of the images.
+    """Mean logits over views, resized to the size of the images.
 
     result = mean over scales s of resize(f(resize(x, s)), 1), bilinear with aligned corners, where f is flip-averaged
     if the augmentation flips.
@@ -73,8 +72,8 @@ def augmented_logits(
     return sum(map(at, augmentation.scales[1:]), at(augmentation.scales[0])) / len(augmentation.scales)
 
 
-def flip_averaged_logits(logits_fn: LogitsFunction, images: Array, flip_table: np.ndarray) -> jax.Array:
-    """Mean of the logits of images and of their mirror images, mirrored back, left and right classes exchanged.
+def flip_averaged_logits(logits_fn: LogitsFunction, images: jax.Array, flip_table: np.ndarray) -> jax.Array:
+    """Mean of the logits of images and of their mirror images, mirrored back with left and right classes exchanged.
 
     result[..., c] = (f(x)[..., c] + mirror(f(mirror(x)))[..., flip_table[c]]) / 2, where mirror reverses the width.
 

@@ -1,31 +1,33 @@
-"""State dicts in files: PyTorch's `.pth`, `.safetensors` and `.npz`. Nothing in a file is ever executed."""
+"""Reads and writes state dicts as `.pth`, `.safetensors` or `.npz`. Never executes code from a file."""
 
 import pathlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from dmlcsr_jax import files
 from dmlcsr_jax.errors import UserError
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".npz")
 
 
 def read_state_dict(path: str | pathlib.Path) -> Mapping[str, Any]:
-    """Names and arrays (or tensors) of a file; a dictionary that holds them as "state_dict" is opened.
+    """Names and arrays (or tensors) of a file; of an entry "state_dict", if there is one.
 
-    `.pth` is read with `weights_only=True`, which refuses everything but tensors and plain containers, and
-    `.npz` without pickles.
+    `.pth` is read with `weights_only=True`, which refuses everything but tensors and plain containers, and `.npz`
+    without pickles.
 
     Raises:
-      UserError: the file is not there, not of a known kind, cut short, or holds anything else.
+      UserError: the file is missing, truncated, of an unknown format, or contains anything else.
     """
     path = pathlib.Path(path)
     if path.suffix not in SUFFIXES:
-        raise UserError(f"{path} has suffix {path.suffix!r}; weights are read from {', '.join(SUFFIXES)}")
+        raise UserError(f"{path} has suffix {path.suffix!r}; weights can be read from {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise UserError(f"{path} is no file; name a file of weights ({', '.join(SUFFIXES)})")
+        raise UserError(f"{path} is not a file; name a file of weights ({', '.join(SUFFIXES)})")
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
@@ -35,7 +37,7 @@ def read_state_dict(path: str | pathlib.Path) -> Mapping[str, Any]:
         state_dict = _torch(path).load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
-    except Exception as error:  # a broken or hostile pickle or zip file raises nearly anything
+    except Exception as error:  # broken or hostile pickle and zip files raise almost anything
         raise _refusal(path, error) from error
     return state_dict.get("state_dict", state_dict) if isinstance(state_dict, dict) else state_dict
 
@@ -48,22 +50,25 @@ def write_state_dict(path: str | pathlib.Path, state_dict: Mapping[str, np.ndarr
     """
     path = pathlib.Path(path)
     if path.suffix not in SUFFIXES:
-        raise UserError(f"{path} has suffix {path.suffix!r}; weights are written to {', '.join(SUFFIXES)}")
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+        raise UserError(f"{path} has suffix {path.suffix!r}; weights can be written to {', '.join(SUFFIXES)}")
     try:
-        if path.suffix == ".npz":
-            np.savez(temporary, **state_dict)
-        elif path.suffix == ".safetensors":
-            save_file(dict(state_dict), temporary)
-        else:
-            torch = _torch(path)
-            torch.save({name: torch.from_numpy(np.array(array)) for name, array in state_dict.items()}, temporary)
-        temporary.replace(path)
+        with files.replacing(path) as temporary:
+            _write(temporary, state_dict)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); name another file") from error
 
 
-def _torch(path: pathlib.Path) -> Any:
+def _write(path: pathlib.Path, state_dict: Mapping[str, np.ndarray]) -> None:
+    if path.suffix == ".npz":
+        np.savez(path, **state_dict)  # pyright: ignore[reportArgumentType]
+    elif path.suffix == ".safetensors":
+        save_file(dict(state_dict), path)
+    else:
+        torch = _torch(path)
+        torch.save({name: torch.from_numpy(np.array(array)) for name, array in state_dict.items()}, path)
+
+
+def _torch(path: pathlib.Path) -> ModuleType:
     try:
         import torch
     except ImportError as error:
@@ -73,4 +78,6 @@ def _torch(path: pathlib.Path) -> Any:
 
 def _refusal(path: pathlib.Path, error: Exception) -> UserError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return UserError(f"{path} cannot be read as weights ({reason[:200]}); is it whole, and of the kind its name says?")
+    return UserError(
+        f"{path} cannot be read as weights ({reason[:200]}); is it complete, and of the format in its name?"
+    )

@@ -1,1 +1,1 @@
-"""Kernels: functions of arrays, fast on the CPU as well. No modules, no state."""
+"""Kernels: functions of arrays that are fast on the CPU as well. No modules, no state."""

@@ -1,4 +1,4 @@
-"""Activations, some with gradients that keep less memory than autodiff's."""
+"""Activations, some with gradients that need less memory than autodiff's."""
 
 from typing import Literal
 
@@ -19,7 +19,7 @@ def activate(x: jax.Array, activation: Activation) -> jax.Array:
 
 
 def gradient_before(gradient: jax.Array, x: jax.Array, activation: Activation) -> jax.Array:
-    """The gradient in x of `activate(x, activation)`, given the gradient in its result."""
+    """The gradient of `activate(x, activation)` in x, from the gradient in its result."""
     if activation == "none":
         return gradient
     below = SLOPE * gradient if activation == "leaky_relu" else 0
@@ -31,8 +31,7 @@ def gradient_before(gradient: jax.Array, x: jax.Array, activation: Activation) -
 def add_relu(x: jax.Array, y: jax.Array) -> jax.Array:
     """max(x + y, 0) of equal shapes and dtypes; NaN stays NaN. Only the result is kept for the gradient.
 
-    It selects instead of taking a maximum, after which XLA on the CPU would sum all earlier blocks again in every
-    block.
+    It selects because behind a maximum XLA on the CPU would recompute the sums of all earlier blocks.
     """
     total = x + y
     return jnp.where(total <= 0, 0, total)

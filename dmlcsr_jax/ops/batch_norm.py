@@ -1,4 +1,4 @@
-"""Batch norm and activation of a training batch in one, with the gradient written out."""
+"""Fused batch norm and activation for training, with a custom gradient."""
 
 from functools import partial
 
@@ -14,10 +14,10 @@ def activated_batch_norm(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """f((x - mean) / sqrt(var + epsilon) * scale + bias), and the batch's mean and biased variance.
 
-    Mean and variance are those over all axes but the last, and over the devices of `axis_name`. Only the first result
-    is differentiable. Its gradient is written out so that nothing but `x` is kept for it, and read in two passes. Mean
-    and variance take one pass each and everything is computed from x - mean: gradients of this network are so
-    ill-conditioned that the digits which E[x²] - E[x]² loses would show.
+    Mean and variance are taken over all axes but the last, and over the devices of `axis_name`. Only the first result
+    is differentiable. Its custom gradient keeps nothing but `x` and reads it in two passes. Mean and variance take one
+    pass each, and everything is computed from x - mean: gradients of this network are so ill-conditioned that the loss
+    of precision in E[x²] - E[x]² would matter.
 
     Args:
       x: [..., C], of any floating dtype.
@@ -40,7 +40,9 @@ def count_values(x: jax.Array, axis_name: str | None) -> int:
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))
-def _forward(x, scale, bias, activation, epsilon, axis_name):
+def _forward(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, activation: Activation, epsilon: float, axis_name: str | None
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
     wide, axes = x.astype(scale.dtype), tuple(range(x.ndim - 1))
     mean = _over_devices(wide.mean(axes), axis_name)
     var = _over_devices(jnp.square(wide - mean).mean(axes), axis_name)
@@ -50,9 +52,15 @@ def _forward(x, scale, bias, activation, epsilon, axis_name):
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _backward(activation, epsilon, axis_name, residuals, gradients):
+def _backward(
+    activation: Activation,
+    epsilon: float,
+    axis_name: str | None,
+    residuals: tuple[jax.Array, ...],
+    gradients: tuple[jax.Array, ...],
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, scale, bias, mean, var = residuals
-    # Not x - mean: XLA would recognize the forward pass's, and keep that beside x until here.
+    # mean - x instead of x - mean, which XLA would share with the forward pass and keep in memory beside x.
     negated, axes = mean - x.astype(scale.dtype), tuple(range(x.ndim - 1))
     inverse = jax.lax.rsqrt(var + epsilon)
     factor = scale * inverse
@@ -69,5 +77,5 @@ def _backward(activation, epsilon, axis_name, residuals, gradients):
 activated_batch_norm.defvjp(_forward, _backward)
 
 
-def _over_devices(value, axis_name):
+def _over_devices(value: jax.Array, axis_name: str | None) -> jax.Array:
     return value if axis_name is None else jax.lax.pmean(value, axis_name)

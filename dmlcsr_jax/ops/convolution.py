@@ -1,31 +1,53 @@
-"""Two-dimensional convolution that is quick on the CPU as well.
+"""Two-dimensional convolution that is fast on the CPU as well.
 
-XLA's convolutions on the CPU leave much of the processor idle, above all in their gradients: the weight gradient
-of a 1x1 convolution runs at a tenth of the speed of the same matrix product, that of a 3x3 convolution at a
-quarter of the speed of Winograd's algorithm, depthwise convolutions slower still. In float32 on the CPU this file
-computes them in other ways; `python -m benchmarks.convolution` shows what each one gains:
+XLA's CPU convolutions leave much of the processor idle, above all in their gradients: the weight gradient of a 1x1
+convolution runs at a tenth of the speed of the same matrix product, that of a 3x3 convolution at a quarter of the speed
+of Winograd's algorithm, and depthwise convolutions are slower still. In float32 on the CPU this file computes them
+differently; `python -m benchmarks.convolution` measures the gain of each method:
 
   1x1                   matrix products
-  depthwise             a sum of shifted pictures, one a tap
-  3x3, stride 1         Winograd's algorithm (winograd.py), where the channels are many enough to pay for its transforms
+  depthwise             a sum of shifted images, one per tap
+  3x3, stride 1         Winograd's algorithm (winograd.py), if there are enough channels to pay for its transforms
   3x3, stride 2         one matrix product for the weight gradient
 
-Every other case, dtype and platform gets `jax.lax.conv_general_dilated` as it is.
+Every other case, dtype and platform uses `jax.lax.conv_general_dilated` unchanged.
 """
 
 import math
+import operator
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from dmlcsr_jax.ops import winograd
 
 Array = jax.Array
-Geometry = tuple[int, int, int]  # strides, dilation, groups
+Padding = Literal["centered", "same"]
+
+
+class Geometry(NamedTuple):
+    """The arguments of `convolution` other than its arrays."""
+
+    strides: int
+    dilation: int
+    groups: int
+    padding: Padding
+
+    def pads(self, length: int, taps: int) -> tuple[int, int]:
+        """Zeros in front of and behind an axis of `length` pixels, for a kernel of `taps` along it."""
+        reach = self.dilation * (taps - 1)
+        if self.padding == "centered":
+            return reach // 2, reach // 2
+        total = max((self.outputs(length) - 1) * self.strides + reach + 1 - length, 0)
+        return total // 2, total - total // 2
+
+    def outputs(self, length: int) -> int:
+        """Pixels of the result along an axis of `length` pixels."""
+        return -(-length // self.strides)
 
 
 def convolution(
@@ -35,15 +57,20 @@ def convolution(
     strides: int = 1,
     dilation: int = 1,
     groups: int = 1,
+    padding: Padding = "centered",
     transformed: Sequence[Array] | None = None,
 ) -> Array:
     """Convolution with odd kernels, padded with zeros so that stride 1 keeps the size, without bias.
 
     y[b, h, w, o] = sum_{i, j, c} x[b, s h + d i - p_h, s w + d j - p_w, c] kernel[i, j, c, o], where s is the
-    stride, d the dilation, p = d (k - 1) / 2, and x is zero outside the picture.
+    stride, d the dilation, p the padding in front, and x is zero outside the image.
 
-    On the CPU in float32 the values lie within 1e-4 and the gradients within 1e-3 of those of
-    `jax.lax.conv_general_dilated`, relative to the largest; otherwise they are exactly those.
+    "centered" padding is PyTorch's, p = d (k - 1) / 2 on both sides. "same" is TensorFlow's SAME: in total
+    max((ceil(n / s) - 1) s + d (k - 1) + 1 - n, 0) for an axis of n pixels, the smaller half in front. They differ only
+    for strides above 1.
+
+    On the CPU in float32 the values are within 1e-4 and the gradients within 1e-3 of those of
+    `jax.lax.conv_general_dilated`, relative to the largest; otherwise they are equal.
 
     Args:
       x: [B, H, W, I].
@@ -51,12 +78,13 @@ def convolution(
       strides: step along both axes.
       dilation: distance between neighboring taps of the kernel.
       groups: number of groups of channels; groups == I == O is a depthwise convolution.
-      transformed: `transform_kernel(kernel)`, to save time where one kernel serves many pictures on a CPU.
+      padding: "centered" or "same".
+      transformed: `transform_kernel(kernel)`, which saves time if one kernel serves many images on a CPU.
 
     Returns:
       [B, ceil(H / strides), ceil(W / strides), O] of the dtype of x, differentiable (reverse mode) in both arguments.
     """
-    geometry = (strides, dilation, groups)
+    geometry = Geometry(strides, dilation, groups, padding if strides > 1 else "centered")
     if not x.dtype == kernel.dtype == jnp.float32:
         return _direct(x, kernel, geometry)
     if transformed is not None and _suits_winograd(x, kernel, geometry):
@@ -65,24 +93,32 @@ def convolution(
 
 
 def transform_kernel(kernel: Array) -> list[Array] | None:
-    """A float32 kernel [3, 3, I, O] as Winograd's products take it, 3 of [6, 2, I, O]; None where that does not pay."""
+    """Transforms a float32 kernel [3, 3, I, O] for Winograd's products.
+
+    Returns:
+      3 arrays [6, 2, I, O], or None for kernels that are faster without.
+    """
     return winograd.transform(kernel, winograd.PARTS) if _is_wide(kernel) else None
 
 
 def _direct(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    strides, dilation, groups = geometry
     return lax.conv_general_dilated(
         x,
         kernel,
-        window_strides=(strides, strides),
-        padding=[(dilation * (k - 1) // 2,) * 2 for k in kernel.shape[:2]],
-        rhs_dilation=(dilation, dilation),
+        window_strides=(geometry.strides,) * 2,
+        padding=_pads(x, kernel.shape, geometry),
+        rhs_dilation=(geometry.dilation,) * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
+        feature_group_count=geometry.groups,
     )
 
 
-# Both ways are jitted, so that the equal layers of a network are traced once.
+def _pads(x: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> list[tuple[int, int]]:
+    """Padding of height and width."""
+    return [geometry.pads(length, taps) for length, taps in zip(x.shape[1:3], kernel_shape[:2], strict=True)]
+
+
+# Both directions are jitted, so that equal layers of a network are traced once.
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 @partial(jax.jit, static_argnums=2)
 def _by_platform(x: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -90,13 +126,13 @@ def _by_platform(x: Array, kernel: Array, geometry: Geometry) -> Array:
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=elsewhere)
 
 
-def _by_platform_forward(x: Array, kernel: Array, geometry: Geometry):
+def _by_platform_forward(x: Array, kernel: Array, geometry: Geometry) -> tuple[Array, tuple[Array, Array]]:
     return _by_platform(x, kernel, geometry), (x, kernel)
 
 
 @partial(jax.jit, static_argnums=0)
-def _by_platform_backward(geometry: Geometry, residuals: tuple[Array, Array], gradient: Array):
-    def elsewhere(x, kernel, gradient):
+def _by_platform_backward(geometry: Geometry, residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    def elsewhere(x: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
         return jax.vjp(partial(_direct, geometry=geometry), x, kernel)[1](gradient)
 
     return lax.platform_dependent(*residuals, gradient, cpu=partial(_cpu_gradients, geometry), default=elsewhere)
@@ -108,7 +144,7 @@ _by_platform.defvjp(_by_platform_forward, _by_platform_backward)
 def _equally_varying(*arrays: Array) -> list[Array]:
     """Inside shard_map, marks all arrays as varying over the axes that any of them varies over.
 
-    The gradient of that mark is the sum over those axes, which a custom gradient would otherwise owe.
+    The gradient of this mark sums over those axes, which a custom gradient would otherwise have to do itself.
     """
     varying = [jax.typeof(array).manual_axis_type.varying for array in arrays]
     missing = [tuple(frozenset().union(*varying) - axes) for axes in varying]
@@ -116,67 +152,75 @@ def _equally_varying(*arrays: Array) -> list[Array]:
 
 
 def _cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    strides, dilation, groups = geometry
-    if groups > 1 and groups == x.shape[-1] == kernel.shape[-1]:
+    if geometry.groups > 1 and geometry.groups == x.shape[-1] == kernel.shape[-1]:
         taps = _taps(x, kernel.shape, geometry)
-        return sum(tap * weights for tap, weights in zip(taps, kernel.reshape(-1, groups), strict=True))
-    if kernel.shape[:2] == (1, 1) and groups == 1:
-        return lax.dot_general(x[:, ::strides, ::strides], kernel[0, 0], (((3,), (0,)), ((), ())))
+        return reduce(operator.add, map(operator.mul, taps, kernel.reshape(-1, geometry.groups)))
+    if kernel.shape[:2] == (1, 1) and geometry.groups == 1:
+        return lax.dot_general(_strided(x, geometry), kernel[0, 0], (((3,), (0,)), ((), ())))
     if _suits_winograd(x, kernel, geometry) and _is_wide(kernel):
-        return winograd.convolution(x, kernel, dilation)
+        return winograd.convolution(x, kernel, geometry.dilation)
     return _direct(x, kernel, geometry)
 
 
 def _cpu_gradients(geometry: Geometry, x: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
-    strides, dilation, groups = geometry
-    if kernel.shape[:2] == (1, 1) and groups == 1:
-        return _product_gradients(x, kernel, gradient, strides)
-    if not (kernel.shape[:2] == (3, 3) and groups == 1):
+    if kernel.shape[:2] == (1, 1) and geometry.groups == 1:
+        return _product_gradients(x, kernel, gradient, geometry)
+    if not (kernel.shape[:2] == (3, 3) and geometry.groups == 1):
         return jax.vjp(partial(_cpu, geometry=geometry), x, kernel)[1](gradient)
+    return _input_gradient(x, kernel, gradient, geometry), _kernel_gradient(x, kernel, gradient, geometry)
+
+
+def _input_gradient(x: Array, kernel: Array, gradient: Array, geometry: Geometry) -> Array:
+    """Of a 3x3 convolution."""
     if _suits_winograd(x, kernel, geometry) and _is_wide(kernel):
-        x_gradient = winograd.convolution(gradient, kernel, dilation, transposed=True)
-    elif strides == 1:  # the input gradient of a convolution is one with the kernel turned round
-        x_gradient = _direct(gradient, kernel[::-1, ::-1].swapaxes(2, 3), geometry)
-    else:
-        (x_gradient,) = jax.vjp(lambda x: _direct(x, kernel, geometry), x)[1](gradient)
+        return winograd.convolution(gradient, kernel, geometry.dilation, transposed=True)
+    if geometry.strides == 1:  # it is the convolution of the gradient with the rotated kernel
+        return _direct(gradient, kernel[::-1, ::-1].swapaxes(2, 3), geometry)
+    return jax.vjp(lambda x: _direct(x, kernel, geometry), x)[1](gradient)[0]
+
+
+def _kernel_gradient(x: Array, kernel: Array, gradient: Array, geometry: Geometry) -> Array:
+    """Of a 3x3 convolution."""
     if _suits_winograd(x, kernel, geometry) and kernel.shape[2] * kernel.shape[3] >= 512:
-        kernel_gradient = winograd.kernel_gradient(x, gradient, dilation)
-    elif strides > 1:
-        taps = jnp.stack(_taps(x, kernel.shape, geometry))
-        kernel_gradient = lax.dot_general(taps, gradient, (((1, 2, 3), (0, 1, 2)), ((), ()))).reshape(kernel.shape)
-    else:
-        (kernel_gradient,) = jax.vjp(lambda kernel: _direct(x, kernel, geometry), kernel)[1](gradient)
-    return x_gradient, kernel_gradient
+        return winograd.kernel_gradient(x, gradient, geometry.dilation)
+    if geometry.strides == 1:
+        return jax.vjp(lambda kernel: _direct(x, kernel, geometry), kernel)[1](gradient)[0]
+    taps = jnp.stack(_taps(x, kernel.shape, geometry))
+    return lax.dot_general(taps, gradient, (((1, 2, 3), (0, 1, 2)), ((), ()))).reshape(kernel.shape)
 
 
-def _product_gradients(x: Array, kernel: Array, gradient: Array, strides: int) -> tuple[Array, Array]:
-    """Of a 1x1 convolution: products in the order that needs no transposed copy of a picture."""
-    kernel_gradient = lax.dot_general(x[:, ::strides, ::strides], gradient, (((0, 1, 2), (0, 1, 2)), ((), ())))
+def _product_gradients(x: Array, kernel: Array, gradient: Array, geometry: Geometry) -> tuple[Array, Array]:
+    """Of a 1x1 convolution: products in the order that needs no transposed copy of an image."""
+    kernel_gradient = lax.dot_general(_strided(x, geometry), gradient, (((0, 1, 2), (0, 1, 2)), ((), ())))
     x_gradient = lax.dot_general(gradient, kernel[0, 0], (((3,), (1,)), ((), ())))
-    if strides > 1:
-        (x_gradient,) = jax.vjp(lambda x: x[:, ::strides, ::strides], x)[1](x_gradient)
+    if geometry.strides > 1:
+        (x_gradient,) = jax.vjp(lambda x: _strided(x, geometry), x)[1](x_gradient)
     return x_gradient, kernel_gradient[None, None]
 
 
+def _strided(x: Array, geometry: Geometry) -> Array:
+    """The pixels that a 1x1 convolution reads; no padding moves them."""
+    return x[:, :: geometry.strides, :: geometry.strides]
+
+
 def _taps(x: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> list[Array]:
-    """What each tap of the kernel, row by row, meets: [B, ceil(H / strides), ceil(W / strides), I] each."""
-    strides, dilation, _ = geometry
-    heights, widths = (dilation * np.arange(k) for k in kernel_shape[:2])
-    h, w = x.shape[1:3]
-    x = jnp.pad(x, ((0, 0), (heights[-1] // 2,) * 2, (widths[-1] // 2,) * 2, (0, 0)))
-    return [x[:, i : i + h : strides, j : j + w : strides] for i in heights for j in widths]
+    """The inputs of each tap of the kernel, row by row: [B, ceil(H / strides), ceil(W / strides), I] each."""
+    height, width = (geometry.strides * (geometry.outputs(length) - 1) + 1 for length in x.shape[1:3])
+    x = jnp.pad(x, ((0, 0), *_pads(x, kernel_shape, geometry), (0, 0)))
+    starts = [[geometry.dilation * tap for tap in range(taps)] for taps in kernel_shape[:2]]
+    step = geometry.strides
+    return [x[:, i : i + height : step, j : j + width : step] for i in starts[0] for j in starts[1]]
 
 
 def _suits_winograd(x: Array, kernel: Array, geometry: Geometry) -> bool:
-    """Whether F(4x4, 3x3) applies, and the pixels outweigh the transform of the kernel.
+    """Whether F(4x4, 3x3) applies, and there are enough pixels to pay for the transform of the kernel.
 
-    A batch whose size is a symbol (`jax.export`) counts as one picture.
+    A batch of symbolic size (`jax.export`) counts as one image.
     """
-    strides, _, groups = geometry
     pixels = math.prod(length for length in x.shape[:3] if isinstance(length, int))
-    return kernel.shape[:2] == (3, 3) and strides == groups == 1 and pixels >= 512
+    return kernel.shape[:2] == (3, 3) and geometry.strides == geometry.groups == 1 and pixels >= 512
 
 
 def _is_wide(kernel: Array) -> bool:
-    """Whether a 3x3 kernel has channels enough for the products to outweigh the transforms of the pictures."""
+    """Whether a 3x3 kernel has enough channels for its products to outweigh the transforms of the images."""
     return kernel.shape[:2] == (3, 3) and min(kernel.shape[2:]) >= 64

@@ -1,4 +1,4 @@
-"""Maximum pooling that is quick on the CPU too."""
+"""Max pooling that is fast on the CPU as well."""
 
 import functools
 
@@ -9,21 +9,21 @@ from jax import lax
 
 @jax.custom_vjp
 def max_pool(x: jax.Array) -> jax.Array:
-    """3 x 3 maximum with stride 2 and padding 1: [B, H, W, C] -> [B, ceil(H / 2), ceil(W / 2), C].
+    """3 x 3 max pooling with stride 2 and padding 1: [B, H, W, C] -> [B, ceil(H / 2), ceil(W / 2), C].
 
-    Differentiable in reverse mode: the gradient goes to the first of the largest. (On a CPU XLA's own takes two to
-    four times as long, its gradient eight times.)
+    Differentiable in reverse mode: among equal maxima the gradient goes to the first. (On a CPU, XLA's own takes two
+    to four times as long, its gradient eight times.)
     """
     return lax.platform_dependent(x, cpu=_of_slices, default=_of_windows)
 
 
-def _of_windows(x):
+def _of_windows(x: jax.Array) -> jax.Array:
     lowest = jnp.array(-jnp.inf, x.dtype)
     padding = ((0, 0), (1, 1), (1, 1), (0, 0))
     return lax.reduce_window(x, lowest, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
 
 
-def _of_slices(x):
+def _of_slices(x: jax.Array) -> jax.Array:
     height, width = (-(-length // 2) for length in x.shape[1:3])
     for axis in (1, 2):
         x = _pad(x, axis, 1, 1 + x.shape[axis] % 2, -jnp.inf)
@@ -31,11 +31,11 @@ def _of_slices(x):
     return functools.reduce(jnp.maximum, windows)
 
 
-def _forward(x):
+def _forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return max_pool(x), x
 
 
-def _backward(x, gradient):
+def _backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
     even, odd = _halves(x, 1)
     rows = jnp.maximum(jnp.maximum(even, odd), _before(odd, 1))
     return (_route(x, _route(rows, gradient, 2), 1),)
@@ -44,8 +44,8 @@ def _backward(x, gradient):
 max_pool.defvjp(_forward, _backward)
 
 
-def _route(x, gradient, axis):
-    """The gradient by x of the pooling along one axis, whose window i holds pixels 2i - 1, 2i, 2i + 1."""
+def _route(x: jax.Array, gradient: jax.Array, axis: int) -> jax.Array:
+    """The gradient in x of pooling along one axis, whose window i covers pixels 2i - 1, 2i, 2i + 1."""
     even, odd = _halves(x, axis)
     before = _before(odd, axis)
     first = (before >= even) & (before >= odd)
@@ -57,20 +57,20 @@ def _route(x, gradient, axis):
     return lax.slice_in_dim(both, 0, x.shape[axis], axis=axis)
 
 
-def _halves(x, axis):
-    """Pixels of even and of odd number along an axis."""
+def _halves(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """Pixels with even and with odd indices along an axis."""
     half = -(-x.shape[axis] // 2)
     x = _pad(x, axis, 0, 2 * half - x.shape[axis], -jnp.inf)
     x = x.reshape(*x.shape[:axis], half, 2, *x.shape[axis + 1 :])
-    return tuple(lax.index_in_dim(x, i, axis + 1, keepdims=False) for i in range(2))
+    return lax.index_in_dim(x, 0, axis + 1, keepdims=False), lax.index_in_dim(x, 1, axis + 1, keepdims=False)
 
 
-def _before(odd, axis):
-    """The odd pixel in front of each even one."""
+def _before(odd: jax.Array, axis: int) -> jax.Array:
+    """The odd pixel before each even one."""
     return _pad(lax.slice_in_dim(odd, 0, odd.shape[axis] - 1, axis=axis), axis, 1, 0, -jnp.inf)
 
 
-def _pad(x, axis, before, after, value):
+def _pad(x: jax.Array, axis: int, before: int, after: int, value: float) -> jax.Array:
     padding = [(0, 0)] * x.ndim
     padding[axis] = (before, after)
     return jnp.pad(x, padding, constant_values=value)

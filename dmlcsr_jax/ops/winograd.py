@@ -3,11 +3,12 @@
 F(4x4, 3x3) of Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308, §4: in one
 dimension, 4 outputs of a 3-tap filter g on 6 inputs d are OUTPUT [(KERNEL g) * (INPUT d)]; in two, a tile of 4x4 takes
 36 multiplications instead of 144. With channels these are 36 products of matrices [tiles, I] and [I, O]. A dilated
-convolution is the same on several pictures, each made of every second (third, ...) row and column.
+convolution does the same on several images, each of which consists of every second (third, ...) row and column.
 """
 
+import operator
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,8 @@ from jax import lax
 Array = jax.Array
 
 TILE = 4
-PARTS = 3  # of the 36 products, where those of all at once would be too much
-WIDEST = 512 * 512  # channels in times channels out that a kernel may have to be transformed at once
+PARTS = 3  # in which large products are computed, to limit memory
+WIDEST = 512 * 512  # input times output channels up to which a kernel is transformed in one part
 INPUT = np.array(
     [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
      [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]
@@ -32,19 +33,19 @@ OUTPUT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0],
 def convolution(x: Array, kernel: Array, dilation: int, transposed: bool = False) -> Array:
     """3x3 convolution, stride 1, padded with zeros: [B, H, W, I], [3, 3, I, O] -> [B, H, W, O], float32.
 
-    `transposed` computes the gradient by the input from that by the output: the same with the kernel turned round.
+    `transposed` computes the gradient in the input from that in the output: the same with the kernel rotated.
     """
     taps = KERNEL_2D[:, :, ::-1, ::-1] if transposed else KERNEL_2D
     return products(x, transform(kernel, _parts(*kernel.shape[2:]), _after(x, taps)), dilation, transposed)
 
 
 def transform(kernel: Array, parts: int, taps: Array | np.ndarray = KERNEL_2D) -> list[Array]:
-    """A kernel [3, 3, I, O] as `products` takes it, in parts of some rows: [6 (W), 6 / parts (H), I, O] each."""
+    """A kernel [3, 3, I, O] in the form of `products`, in parts of some rows: [6 (W), 6 / parts (H), I, O] each."""
     return [jnp.tensordot(rows, kernel, 2) for rows in jnp.split(taps, parts, axis=1)]
 
 
 def products(x: Array, kernel: Sequence[Array], dilation: int, transposed: bool = False) -> Array:
-    """`convolution` with a kernel already transformed, in as many parts as that is in."""
+    """`convolution` with a transformed kernel, in as many parts as the kernel has."""
     if dilation > 1:
         y = products(_scatter(x, dilation), kernel, 1, transposed)
         return _gather(y, dilation, x.shape)
@@ -52,7 +53,7 @@ def products(x: Array, kernel: Sequence[Array], dilation: int, transposed: bool 
     rows = []
     for tiles, weights in zip(_input_tiles(x, (1, 2), len(kernel)), kernel, strict=True):
         rows.extend(jnp.stack(_combine(OUTPUT, jnp.einsum(product, tiles, weights)), axis=4))
-    # One reshape at the end: with another in between, XLA computes `rows` twice.
+    # A single reshape at the end: with another in between, XLA computes `rows` twice.
     y = jnp.stack(_combine(OUTPUT, rows), axis=2)
     batch, high, _, wide, _, channels = y.shape
     return y.reshape(batch, high * TILE, wide * TILE, channels)[:, : x.shape[1], : x.shape[2]]
@@ -62,7 +63,8 @@ def products(x: Array, kernel: Sequence[Array], dilation: int, transposed: bool 
 def kernel_gradient(x: Array, gradient: Array, dilation: int) -> Array:
     """Gradient of `convolution` in the kernel: the transposed transforms around 36 products [I, B H W / 16] [.., O].
 
-    Columns are in front of rows here: if these were the tiles of `convolution`, XLA would keep those until now.
+    Tiles are transformed along columns first: if they were those of `convolution`, XLA would keep them from the forward
+    pass.
     """
     if dilation > 1:
         return kernel_gradient(_scatter(x, dilation), _scatter(gradient, dilation), 1)
@@ -77,25 +79,25 @@ def kernel_gradient(x: Array, gradient: Array, dilation: int) -> Array:
 
 
 def _parts(channels_in: int, channels_out: int) -> int:
-    """In how many parts it pays to compute, so that what one needs is not too much for the cache or the memory."""
+    """The number of parts, which keeps each small enough for cache and memory."""
     return PARTS if channels_in * channels_out > WIDEST else 1
 
 
 def _after(x: Array, constant: np.ndarray) -> Array:
-    """The constant, but not before x is there: else XLA transforms all kernels at the start and holds them all."""
-    return constant + 0 * x[(0,) * x.ndim]
+    """The constant, available only after x: otherwise XLA transforms all kernels at the start and keeps them."""
+    return jnp.add(constant, 0 * x[(0,) * x.ndim])
 
 
 def _input_tiles(x: Array, axes: tuple[int, int], parts: int) -> Iterator[Array]:
-    """`_tiles` of 6x6 pixels that overlap by 2, of a picture padded with zeros."""
+    """`_tiles` of 6x6 pixels that overlap by 2, of images padded with zeros."""
     return _tiles(INPUT, jnp.pad(_pad_to_multiple(x, TILE), ((0, 0), (1, 1), (1, 1), (0, 0))), axes, parts)
 
 
 def _tiles(matrix: np.ndarray, x: Array, axes: tuple[int, int], parts: int) -> Iterator[Array]:
-    """Transforms tiles that begin at every fourth pixel, along axes[0] and then axes[1], by a [6, length] matrix.
+    """Transforms tiles that start at every fourth pixel, along axes[0] and then axes[1], by a [6, length] matrix.
 
-    Gives parts [6 (along axes[1]), 6 / parts (along axes[0]), B, ceil(H / 4), ceil(W / 4), C]. Only rows and columns of
-    whole arrays are combined, and stacked in front, so that the channels stay innermost.
+    Yields parts [6 (along axes[1]), 6 / parts (along axes[0]), B, ceil(H / 4), ceil(W / 4), C]. Combines only rows and
+    columns of whole arrays, stacked in front, which keeps the channels innermost.
     """
     outer = _combine(matrix, _every_tile(x, matrix.shape[1], axes[0]))
     for start in range(0, len(outer), len(outer) // parts):
@@ -104,15 +106,15 @@ def _tiles(matrix: np.ndarray, x: Array, axes: tuple[int, int], parts: int) -> I
 
 
 def _every_tile(x: Array, taps: int, axis: int) -> list[Array]:
-    """For each tap, its pixel in all tiles."""
+    """For each tap, its pixels in all tiles."""
     length = x.shape[axis] // TILE * TILE - TILE + 1
     return [lax.slice_in_dim(x, tap, tap + length, TILE, axis) for tap in range(taps)]
 
 
 def _combine(matrix: np.ndarray, arrays: Iterable[Array]) -> list[Array]:
-    """sum_j matrix[i, j] arrays[j] for each i, leaving out zeros."""
+    """sum_j matrix[i, j] arrays[j] for each i, skipping zeros."""
     arrays = list(arrays)
-    return [sum(float(m) * array for m, array in zip(row, arrays, strict=True) if m) for row in matrix]
+    return [reduce(operator.add, (float(m) * a for m, a in zip(row, arrays, strict=True) if m)) for row in matrix]
 
 
 def _pad_to_multiple(x: Array, step: int) -> Array:
@@ -120,7 +122,7 @@ def _pad_to_multiple(x: Array, step: int) -> Array:
 
 
 def _scatter(x: Array, step: int) -> Array:
-    """Moves every step-th row and column into a picture of its own: [B step², ceil(H / step), ceil(W / step), C]."""
+    """Splits images by every step-th row and column: [B step², ceil(H / step), ceil(W / step), C]."""
     x = _pad_to_multiple(x, step)
     b, h, w, c = x.shape
     x = x.reshape(b, h // step, step, w // step, step, c).transpose(0, 2, 4, 1, 3, 5)
@@ -128,7 +130,7 @@ def _scatter(x: Array, step: int) -> Array:
 
 
 def _gather(x: Array, step: int, shape: tuple[int, ...]) -> Array:
-    """Puts the pictures of `_scatter` together again, to the batch and size of `shape`."""
+    """The inverse of `_scatter`, to the batch and size of `shape`."""
     _, h, w, c = x.shape
     x = x.reshape(shape[0], step, step, h, w, c).transpose(0, 3, 1, 4, 2, 5)
     return x.reshape(shape[0], step * h, step * w, c)[:, : shape[1], : shape[2]]

@@ -48,7 +48,7 @@ def initial_variables(model: DMLCSR, initial: InitialWeights) -> dict[str, Any]:
     """
     variables = init_variables(model, initial.seed)
     if initial.pretrained_backbone:
-        variables = load_backbone(variables, read_state_dict(initial.pretrained_backbone))
+        variables = load_backbone(variables, read_state_dict(initial.pretrained_backbone), model.backbone)
         console.print(f"encoder from {initial.pretrained_backbone}")
     if initial.init_from:
         variables = transfer(load(initial.init_from)[0], variables, initial.init_from)

@@ -1,4 +1,4 @@
-"""Deterministic parameters by name: the same arrays in any framework."""
+"""Deterministic parameters, drawn by name: the same arrays in every framework."""
 
 import zlib
 

@@ -1,4 +1,4 @@
-"""Variables as training might leave them: no statistic, scale or gamma has its initial value."""
+"""Variables that look trained: every statistic, scale and gamma differs from its initial value."""
 
 import jax
 import numpy as np
@@ -7,9 +7,9 @@ from dmlcsr_jax.models import init_variables
 
 
 def random_variables(model, seed=0):
-    """Variables of a network, with one scale in five negative; made without compiling anything.
+    """Variables of a network, with one scale in five negative, without compiling anything.
 
-    Each kernel sums to zero over its inputs, so that different pixels get different classes.
+    Kernels sum to zero over their inputs, so that different pixels get different classes.
     """
     rng = np.random.default_rng(seed)
 

@@ -1,4 +1,4 @@
-"""The network computes what the published one does, in every size and with or without its parts."""
+"""The network computes what the published one does, in every size, with or without its optional parts."""
 
 import json
 import pathlib
@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlcsr_jax.models import DMLCSR, dml_csr, parse, prepare_variables
-from dmlcsr_jax.models.backbones import BACKBONES, get_backbone
-from dmlcsr_jax.models.backbones.resnet import ResNet
+from dmlcsr_jax.fields import FieldError
+from dmlcsr_jax.models import DMLCSR, parse, parsing, prepare_variables
+from dmlcsr_jax.models.backbones import BACKBONES, Features, get_backbone, get_preprocessing
 from dmlcsr_jax.models.layers import LayerFactory
 from dmlcsr_jax.models.pretrained import from_torch, to_torch
 from tests.golden.parameters import state_dict
@@ -31,7 +31,7 @@ def load(name, dtype):
 
 
 def assert_close(actual, expected, bound):
-    actual = np.asarray(actual)
+    actual, expected = np.asarray(actual), np.asarray(expected)
     assert np.abs(actual - expected).max() <= bound * np.abs(expected).max()
 
 
@@ -93,21 +93,40 @@ def test_every_backbone_traces(backbone):
 def test_features_of_the_published_encoder():
     encoder = get_backbone("resnet101", make=LayerFactory())
     features = jax.eval_shape(lambda x: encoder.init_with_output(jax.random.key(0), x, False)[0], IMAGE)
-    assert {name: x.shape for name, x in features.items()} == {
-        "layer1": (1, 17, 13, 256),
-        "layer2": (1, 9, 7, 512),
-        "layer3": (1, 9, 7, 1024),
-        "layer4": (1, 9, 7, 2048),
-    }
+    assert jax.tree.map(lambda x: x.shape[1:], features, is_leaf=lambda x: hasattr(x, "shape")) == Features(
+        (17, 13, 256), ((9, 7, 512), (9, 7, 1024)), (9, 7, 2048)
+    )
 
 
-def test_unknown_backbone_names_the_choices():
-    with pytest.raises(ValueError, match=r"no backbone 'vgg'; there are .*resnet18"):
-        get_backbone("vgg")
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"backbone": "vgg"}, "backbone is 'vgg'; it can be .*resnet18"),
+        ({"width": 1}, "width is 1; it must be at least 2"),
+        ({"stem": "depp"}, "stem is 'depp'; it can be deep, plain"),
+        ({"norm": "layer"}, "norm is 'layer'; it can be abn, batch_norm"),
+        ({"num_classes": 1}, "num_classes is 1"),
+    ],
+)
+def test_bad_fields_are_refused(fields, message):
+    with pytest.raises(FieldError, match=message):
+        DMLCSR(**{"num_classes": 19} | fields)
+
+
+def test_fields_that_a_backbone_lacks_are_refused():
+    with pytest.raises(FieldError, match="depth is 3; the backbone resnet18 has no depth"):
+        get_backbone("resnet18", make=LayerFactory(), depth=3)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_preprocessing_is_imagenets(backbone):
+    preprocessing = get_preprocessing(backbone)
+    assert preprocessing.channel_order == "RGB"
+    assert preprocessing.mean == (0.485, 0.456, 0.406) and preprocessing.std == (0.229, 0.224, 0.225)
 
 
 def filled(shapes):
-    """Variables from numbers alone; compiling the real initializers would take longer than the tests."""
+    """Variables drawn by numpy; compiling the real initializers would take longer than the tests."""
     rng = np.random.default_rng(0)
 
     def fill(path, leaf):
@@ -151,25 +170,26 @@ def test_bfloat16_is_near_float32(tiny):
         assert_close(logits, np.asarray(getattr(predictions, head)), 0.1)
 
 
-def test_rematerialising_changes_nothing():
-    encoders = [ResNet(LayerFactory(), (1,), False, width=4, stem="plain", remat=flag) for flag in (False, True)]
-    images = np.random.default_rng(1).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    variables = filled(jax.eval_shape(lambda x: encoders[0].init(jax.random.key(0), x, False), images))
+def test_remat_changes_nothing():
+    with jax.enable_x64(True):
+        encoders = [get_backbone("tiny", make=LayerFactory(jnp.float64), width=4, remat=flag) for flag in (False, True)]
+        images = np.random.default_rng(1).normal(size=(2, 32, 32, 3))
+        variables = filled(jax.eval_shape(lambda x: encoders[0].init(jax.random.key(0), x, False), images))
 
-    def gradients(encoder):
-        def loss(params):
-            features, _ = encoder.apply({**variables, "params": params}, images, True, mutable=["batch_stats"])
-            return jnp.square(features["layer1"]).sum()
+        def gradients(encoder):
+            def loss(params):
+                features, _ = encoder.apply({**variables, "params": params}, images, True, mutable=["batch_stats"])
+                return jnp.square(features.high).sum()
 
-        return jax.jit(jax.grad(loss))(variables["params"])
+            return jax.jit(jax.grad(loss))(variables["params"])
 
-    again, plain = gradients(encoders[1]), gradients(encoders[0])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max()), again, plain)
+        recomputed, kept = gradients(encoders[1]), gradients(encoders[0])
+        jax.tree.map(lambda a, b: assert_close(a, b, 1e-9), recomputed, kept)
 
 
 @pytest.mark.parametrize(("count", "at_once"), [(1, 1), (3, 2), (4, 2), (4, 4)])
-def test_pictures_parsed_some_at_a_time_are_those_parsed_together(monkeypatch, count, at_once):
-    monkeypatch.setattr(dml_csr, "PIXELS_AT_ONCE", at_once * 48 * 40)
+def test_images_parsed_in_groups_equal_those_parsed_together(monkeypatch, count, at_once):
+    monkeypatch.setattr(parsing, "_PIXELS_AT_ONCE", at_once * 48 * 40)
     model = DMLCSR(5, backbone="tiny", width=8, edge_heads=False)
     images = jax.random.normal(jax.random.key(0), (count, 48, 40, 3))
     variables = model.init(jax.random.key(1), images)
@@ -177,7 +197,7 @@ def test_pictures_parsed_some_at_a_time_are_those_parsed_together(monkeypatch, c
     assert_close(jax.jit(parse, static_argnums=0)(model, variables, images), together, 1e-5)
 
 
-def test_prepared_variables_parse_alike():
+def test_prepared_variables_change_nothing():
     model = DMLCSR(5, backbone="tiny", width=32, edge_heads=False)
     images = jax.random.normal(jax.random.key(0), (1, 192, 200, 3))
     variables = jax.jit(model.init)(jax.random.key(1), images)

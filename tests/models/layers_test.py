@@ -1,4 +1,4 @@
-"""Activated batch norm, pooling and convolution on their own."""
+"""Activated batch norm, pooling and convolution by themselves."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dmlcsr_jax.models.heads import ContextHead
-from dmlcsr_jax.models.layers import ActivatedBatchNorm, Conv, LayerFactory, add_relu
+from dmlcsr_jax.models.layers import ActivatedBatchNorm, Conv, LayerFactory
+from dmlcsr_jax.ops.activations import add_relu
 from dmlcsr_jax.ops.pooling import max_pool
 
 
@@ -18,18 +19,28 @@ def variables_of(channels, dtype=np.float32):
     }
 
 
-def plain_norm(params, x, activation, absolute):
+def plain_norm(params, x, activation, absolute, epsilon):
     scale = jnp.abs(params["scale"]) + 1e-5 if absolute else params["scale"]
     axes = tuple(range(x.ndim - 1))
-    y = (x - x.mean(axes)) / jnp.sqrt(x.var(axes) + 1e-5) * scale + params["bias"]
-    return {"leaky_relu": jnp.where(y > 0, y, 0.01 * y), "relu": jax.nn.relu(y), "none": y}[activation]
+    y = (x - x.mean(axes)) / jnp.sqrt(x.var(axes) + epsilon) * scale + params["bias"]
+    activated = {
+        "leaky_relu": jnp.where(y > 0, y, 0.01 * y),
+        "relu": jax.nn.relu(y),
+        "relu6": jax.nn.relu6(y),
+        "none": y,
+    }
+    return activated[activation]
 
 
-@pytest.mark.parametrize(("activation", "absolute"), [("leaky_relu", True), ("relu", True), ("none", False)])
-def test_norm_and_its_gradients_are_those_of_the_formula(activation, absolute):
+@pytest.mark.parametrize(
+    ("activation", "absolute", "epsilon"),
+    [("leaky_relu", True, 1e-5), ("relu", True, 1e-5), ("none", False, 1e-5), ("relu6", False, 1e-3)],
+)
+def test_norm_and_its_gradients_are_those_of_the_formula(activation, absolute, epsilon):
     with jax.enable_x64(True):
-        layer = ActivatedBatchNorm(activation, absolute, dtype=jnp.float64)
+        layer = ActivatedBatchNorm(activation, absolute, epsilon, dtype=jnp.float64)
         variables = variables_of(3, np.float64)
+        variables["params"]["scale"] *= 4  # beyond 6
         rng = np.random.default_rng(1)
         x, weights = 3 + rng.normal(size=(2, 2, 5, 4, 3))
 
@@ -38,7 +49,7 @@ def test_norm_and_its_gradients_are_those_of_the_formula(activation, absolute):
             return (weights * y).sum()
 
         def expected(params, x):
-            return (weights * plain_norm(params, x, activation, absolute)).sum()
+            return (weights * plain_norm(params, x, activation, absolute, epsilon)).sum()
 
         actual, expected = (jax.value_and_grad(f, (0, 1))(variables["params"], x) for f in (total, expected))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11), actual, expected)
@@ -55,14 +66,15 @@ def test_running_statistics_are_unbiased(momentum):
     np.testing.assert_allclose(statistics["var"], momentum * 2 + (1 - momentum) * batch.var(0, ddof=1), rtol=1e-5)
 
 
-def test_running_statistics_rule_evaluation():
+@pytest.mark.parametrize("epsilon", [1e-5, 0.5])
+def test_evaluation_uses_running_statistics(epsilon):
     x, variables = np.full((1, 2, 2, 3), 0.7, np.float32), variables_of(3)
-    y = ActivatedBatchNorm("none", absolute_scale=False).apply(variables, x, False)
-    expected = 0.5 / np.sqrt(2 + 1e-5) * variables["params"]["scale"] + variables["params"]["bias"]
+    y = ActivatedBatchNorm("none", absolute_scale=False, epsilon=epsilon).apply(variables, x, False)
+    expected = 0.5 / np.sqrt(2 + epsilon) * variables["params"]["scale"] + variables["params"]["bias"]
     np.testing.assert_allclose(y[0, 0, 0], expected, rtol=1e-5)
 
 
-def test_statistics_hold_where_the_mean_is_far_from_zero():
+def test_statistics_are_exact_if_the_mean_is_far_from_zero():
     x = (100 + np.random.default_rng(3).normal(size=(4, 16, 16, 2))).astype(np.float32)
     layer = ActivatedBatchNorm("none")
     variables = layer.init(jax.random.key(0), x, False)

@@ -1,4 +1,4 @@
-"""Files of weights: written and read bit for bit, and refused in one line where they are broken or hostile."""
+"""Weights are written and read bit for bit; broken or hostile files are refused in one line."""
 
 import pickle
 
@@ -37,7 +37,7 @@ def test_broken_files_are_refused(tmp_path, suffix):
 
 
 class Hostile:
-    """Would make a file if a reader ran it."""
+    """Creates a file if a reader executes it."""
 
     def __init__(self, target):
         self.target = target
@@ -50,7 +50,7 @@ class Hostile:
 def test_code_in_a_file_is_never_run(tmp_path, suffix):
     if suffix == ".pth":
         pytest.importorskip("torch")
-    path, target = tmp_path / f"weights{suffix}", tmp_path / "made"
+    path, target = tmp_path / f"weights{suffix}", tmp_path / "created"
     if suffix == ".npz":
         np.savez(path, a=np.array([Hostile(str(target))], object))
     else:
@@ -61,10 +61,10 @@ def test_code_in_a_file_is_never_run(tmp_path, suffix):
     assert not target.exists()
 
 
-def test_unknown_kinds_and_missing_files_are_named(tmp_path):
+def test_unknown_formats_and_missing_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"weights\.bin.*\.safetensors"):
         read_state_dict(tmp_path / "weights.bin")
-    with pytest.raises(UserError, match="no file"):
+    with pytest.raises(UserError, match="not a file"):
         read_state_dict(tmp_path / "weights.npz")
     with pytest.raises(UserError, match=r"\.bin"):
         write_state_dict(tmp_path / "weights.bin", STATE_DICT)

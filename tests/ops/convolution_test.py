@@ -1,3 +1,5 @@
+"""Convolution and its gradients equal those of `lax`, whichever method computes them."""
+
 import functools
 
 import jax
@@ -11,17 +13,17 @@ from dmlcsr_jax.ops import winograd
 from dmlcsr_jax.ops.convolution import convolution, transform_kernel
 
 CHANNELS = 6
-# input channels, output channels, groups
+# Input channels, output channels, groups.
 PLAIN, DEPTHWISE, GROUPED = (CHANNELS, 5, 1), (CHANNELS, CHANNELS, CHANNELS), (CHANNELS, 4, 2)
 
 
-def reference(x, kernel, *, strides=1, dilation=1, groups=1):
-    padding = [(dilation * (k - 1) // 2,) * 2 for k in kernel.shape[:2]]
+def reference(x, kernel, *, strides=1, dilation=1, groups=1, padding="centered"):
+    centered = [(dilation * (k - 1) // 2,) * 2 for k in kernel.shape[:2]]
     return jax.lax.conv_general_dilated(
         x,
         kernel,
         (strides, strides),
-        padding,
+        "SAME" if padding == "same" else centered,
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
@@ -62,6 +64,23 @@ def test_agrees_with_lax(kernel_size, strides, dilation, channels):
     compare((2, 9, 12), kernel_size, channels, strides=strides, dilation=dilation)
 
 
+@pytest.mark.parametrize("channels", [PLAIN, DEPTHWISE, GROUPED], ids=["plain", "depthwise", "grouped"])
+@pytest.mark.parametrize(("strides", "dilation"), [(2, 1), (3, 1), (2, 2), (1, 4)])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_same_padding_agrees_with_lax(kernel_size, strides, dilation, channels):
+    compare((2, 9, 12), kernel_size, channels, strides=strides, dilation=dilation, padding="same")
+
+
+@pytest.mark.parametrize("length", [1, 8, 9, 12])
+def test_same_padding_puts_the_smaller_half_in_front(length):
+    x = np.arange(1.0, length + 1, dtype=np.float32).reshape(1, 1, length, 1)
+    kernel = np.zeros((3, 3, 1, 1), np.float32)
+    kernel[1, 0] = 1  # reads the first tap
+    first = 1 if length % 2 == 0 else 0
+    found = convolution(x, kernel, strides=2, padding="same")[0, 0, :, 0]
+    np.testing.assert_array_equal(found, np.arange(first, length, 2)[: len(found)])
+
+
 @pytest.mark.parametrize("size", [(17, 32), (30, 19)])
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("channels", [(64, 80, 1), (64, 72, 1), (16, 48, 1)], ids=["parts", "wide", "narrow"])
@@ -77,14 +96,14 @@ def test_winograd_agrees_with_lax(channels, dilation, size, monkeypatch):
 @pytest.mark.parametrize(
     ("size", "strides"), [((30, 19), 1), ((30, 19), 2), ((9, 9), 1)], ids=["used", "stride", "small"]
 )
-def test_a_kernel_transformed_before_changes_nothing(size, strides):
+def test_a_transformed_kernel_changes_nothing(size, strides):
     x, kernel = inputs((2, *size), 3, (64, 80, 1))
     transformed = jax.jit(transform_kernel)(kernel)
     assert [row.shape for row in transformed] == 3 * [(6, 2, 64, 80)]
     y = jax.jit(functools.partial(convolution, strides=strides))(x, kernel, transformed=transformed)
     expected = reference(x, kernel, strides=strides)
     assert np.abs(y - expected).max() <= 1e-4 * np.abs(expected).max()
-    if (size, strides) == ((30, 19), 1):  # that it is used shows in what a wrong one does
+    if (size, strides) == ((30, 19), 1):  # a wrong one shows that it is used
         assert np.abs(convolution(x, kernel, transformed=[0 * row for row in transformed])).max() == 0
 
 
@@ -94,13 +113,14 @@ def test_other_kernels_are_not_transformed(shape):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, jnp.bfloat16])
+@pytest.mark.parametrize("padding", ["centered", "same"])
 @pytest.mark.parametrize(("kernel_size", "channels"), [(1, PLAIN), (3, DEPTHWISE), (3, (64, 64, 1))])
-def test_other_dtypes_are_exactly_lax(kernel_size, channels, dtype):
+def test_other_dtypes_are_exactly_lax(kernel_size, channels, padding, dtype):
     with jax.enable_x64(True):
         x, kernel = inputs((1, 24, 24), kernel_size, channels, dtype)
-        groups = channels[2]
-        ours = value_and_gradients(convolution, x, kernel, groups=groups)
-        for a, b in zip(ours, value_and_gradients(reference, x, kernel, groups=groups), strict=True):
+        options = {"groups": channels[2], "padding": padding, "strides": 2 if padding == "same" else 1}
+        ours = value_and_gradients(convolution, x, kernel, **options)
+        for a, b in zip(ours, value_and_gradients(reference, x, kernel, **options), strict=True):
             assert a.dtype == b.dtype == dtype
             np.testing.assert_array_equal(a, b)
 
@@ -123,7 +143,7 @@ def test_transformations(kernel_size):
     results = {
         "checkpoint": jax.jit(jax.grad(jax.checkpoint(ours)))(kernel, x),
         "pmap": jax.pmap(summed, axis_name="batch", in_axes=(None, 0), out_axes=None)(kernel, x[None]),
-        # With its check of varying axes, shard_map adds up the gradients of what does not vary by itself.
+        # shard_map, which checks varying axes, sums the gradients of arguments that do not vary by itself.
         "shard_map": jax.jit(sharded)(kernel, x),
     }
     for name, result in results.items():

@@ -1,4 +1,4 @@
-"""Resizing with aligned corners is the bilinear formula, in both directions."""
+"""Resizing with aligned corners equals the bilinear formula, forward and backward."""
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ def test_gradient_is_the_transpose(size, target):
         np.testing.assert_allclose((gradient * direction).sum(), (reference(direction, target) * weights).sum())
 
 
-def test_corners_and_constants_stay():
+def test_corners_and_constants_are_kept():
     x = jax.random.uniform(jax.random.key(0), (6, 9, 1))
     y = resize_bilinear(x, (48, 33))
     for row in (0, -1):
@@ -48,7 +48,7 @@ def test_corners_and_constants_stay():
     np.testing.assert_allclose(resize_bilinear(jnp.full((4, 4, 1), 3.0), (17, 29)), 3, rtol=1e-6)
 
 
-def test_the_same_size_changes_nothing_and_half_precision_stays():
+def test_the_same_size_changes_nothing_and_dtypes_are_kept():
     x = jnp.arange(24, dtype=jnp.bfloat16).reshape(4, 3, 2)
     np.testing.assert_array_equal(resize_bilinear(x, (4, 3)), x)
     assert resize_bilinear(x, (8, 8)).dtype == jnp.bfloat16

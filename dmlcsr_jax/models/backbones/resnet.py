@@ -1,21 +1,25 @@
-"""Dilated ResNets (arXiv 1512.03385) with output stride 8, as the published network has them."""
+"""Dilated ResNets (arXiv 1512.03385) with output stride 8, as in the published network."""
 
-from typing import Any, Literal
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
 
-from dmlcsr_jax.models.layers import LayerFactory
-from dmlcsr_jax.ops.activations import add_relu
+from dmlcsr_jax.fields import check_choice
+from dmlcsr_jax.models.backbones.encoder import (
+    Encoder,
+    Features,
+    Layer,
+    OnnxGraph,
+    add_onnx_layers,
+    apply_layers,
+)
+from dmlcsr_jax.models.layers import ActivatedBatchNorm, LayerFactory
+from dmlcsr_jax.ops.activations import Activation, add_relu
 from dmlcsr_jax.ops.pooling import max_pool
 
-RESNETS: dict[str, dict[str, Any]] = {
-    "resnet101": {"stage_sizes": (3, 4, 23, 3), "bottleneck": True},
-    "resnet50": {"stage_sizes": (3, 4, 6, 3), "bottleneck": True},
-    "resnet34": {"stage_sizes": (3, 4, 6, 3), "bottleneck": False},
-    "resnet18": {"stage_sizes": (2, 2, 2, 2), "bottleneck": False},
-    "tiny": {"stage_sizes": (1, 1, 1, 1), "bottleneck": False},
-}
 STRIDES = (1, 2, 1, 1)
 DILATIONS = (1, 1, 1, 2)
 
@@ -25,10 +29,10 @@ Norm = Literal["abn", "batch_norm"]
 class Block(nn.Module):
     """Residual block: relu(branch(x) + shortcut(x)).
 
-    The branch of a bottleneck is 1 x 1, 3 x 3, 1 x 1 to four times the width, that of a basic block two
-    3 x 3; each followed by batch norm, all but the last by ReLU. The shortcut is 1 x 1 with batch norm where
-    stride or width change, else x. With norm "abn" the last norm and the shortcut's have their own leaky
-    ReLU, as published (in front of a ReLU it makes no difference); with "batch_norm" they have none.
+    The branch of a bottleneck is 1 x 1, 3 x 3, 1 x 1 to four times the width, that of a basic block two 3 x 3; each has
+    a batch norm, all but the last a ReLU. The shortcut is 1 x 1 with batch norm if stride or width change, else x. With
+    norm "abn" the last norm and the shortcut's have their own leaky ReLU, as published; with "batch_norm" they have
+    none.
 
     Attributes:
       make: maker of layers.
@@ -36,7 +40,7 @@ class Block(nn.Module):
       bottleneck: which branch.
       strides: stride of the (first) 3 x 3 convolution.
       dilation: of the 3 x 3 convolutions.
-      norm: "abn", or "batch_norm" for the ordinary kind.
+      norm: "abn", or "batch_norm" for ordinary batch norm.
     """
 
     make: LayerFactory
@@ -49,74 +53,131 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """[B, H, W, I] -> [B, H', W', width or 4 * width]."""
-        layers = [(1, 1, 1), (3, self.strides, self.dilation), (1, 1, 1)]
-        if not self.bottleneck:
-            layers = [(3, self.strides, self.dilation), (3, 1, self.dilation)]
-        features = self.width * (4 if self.bottleneck else 1)
-        last = "leaky_relu" if self.norm == "abn" else "none"
-        absolute = self.norm == "abn"
-        y = x
-        for i, (size, strides, dilation) in enumerate(layers, 1):
-            final = i == len(layers)
-            conv = self.make.conv(
-                features if final else self.width, size, strides=strides, dilation=dilation, name=f"conv{i}"
-            )
-            y = self.make.norm(last if final else "relu", absolute_scale=absolute, name=f"bn{i}")(conv(y), train)
-        if self.strides != 1 or x.shape[-1] != features:
-            x = self.make.conv(features, strides=self.strides, name="downsample_0")(x)
-            x = self.make.norm(last, absolute_scale=absolute, name="downsample_1")(x, train)
+        y = apply_layers(self._branch(), x, train)
+        if self.strides != 1 or x.shape[-1] != y.shape[-1]:
+            x = apply_layers([self._shortcut()], x, train)
         return add_relu(x, y)
 
+    @nn.nowrap
+    def onnx_nodes(self, graph: OnnxGraph, x: str) -> str:
+        """`__call__` as ONNX nodes."""
+        y = add_onnx_layers(graph, self._branch(), x)
+        if "downsample_0" in graph:
+            x = add_onnx_layers(graph, [self._shortcut()], x)
+        return graph.relu(graph.add(x, y))
 
-class ResNet(nn.Module):
+    @nn.nowrap
+    def _branch(self) -> list[Layer]:
+        spatial = {"kernel_size": 3, "dilation": self.dilation}
+        sizes = [{}, spatial | {"strides": self.strides}, {}]
+        if not self.bottleneck:
+            sizes = [spatial | {"strides": self.strides}, spatial]
+        layers = []
+        for i, size in enumerate(sizes, 1):
+            final = i == len(sizes)
+            conv = self.make.conv(self._features() if final else self.width, name=f"conv{i}", **size)
+            layers.append((conv, self._norm(self._last() if final else "relu", f"bn{i}")))
+        return layers
+
+    @nn.nowrap
+    def _shortcut(self) -> Layer:
+        conv = self.make.conv(self._features(), strides=self.strides, name="downsample_0")
+        return conv, self._norm(self._last(), "downsample_1")
+
+    @nn.nowrap
+    def _norm(self, activation: Activation, name: str) -> ActivatedBatchNorm:
+        return self.make.norm(activation, absolute_scale=self.norm == "abn", name=name)
+
+    @nn.nowrap
+    def _features(self) -> int:
+        return self.width * (4 if self.bottleneck else 1)
+
+    @nn.nowrap
+    def _last(self) -> Activation:
+        return "leaky_relu" if self.norm == "abn" else "none"
+
+
+class ResNet(Encoder, kw_only=True):
     """Stem and four stages of residual blocks.
 
+    The channels of the stages are (1, 2, 4, 8) * width, four times that for bottlenecks. `low` is the first stage,
+    `middle` the second and third, `high` the fourth.
+
     Attributes:
-      make: maker of layers.
-      stage_sizes: blocks a stage.
+      stage_sizes: blocks per stage.
       bottleneck: bottleneck blocks instead of basic ones.
       width: channels of the first stage; 64 in every published ResNet.
-      stem: "deep" (three 3 x 3 convolutions, as published) or "plain" (one 7 x 7, as torchvision's).
-      norm: "abn" (activated batch norm, as published) or "batch_norm" (as torchvision's).
-      remat: whether to compute blocks again on the way back instead of keeping what is inside them.
+      stem: "deep" (three 3 x 3 convolutions, as published) or "plain" (one 7 x 7, torchvision's).
+      norm: "abn" (activated batch norm, as published) or "batch_norm" (torchvision's, with ReLU).
+
+    Raises:
+      FieldError: `stem` or `norm` is neither.
     """
 
-    make: LayerFactory
     stage_sizes: tuple[int, ...]
     bottleneck: bool
-    width: int = 64
     stem: Literal["deep", "plain"] = "deep"
     norm: Norm = "abn"
-    remat: bool = False
+
+    ignored: ClassVar[tuple[str, ...]] = ("fc.",)
+
+    def __post_init__(self):
+        check_choice("stem", self.stem, ("deep", "plain"))
+        check_choice("norm", self.norm, ("abn", "batch_norm"))
+        super().__post_init__()
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
-        """Images [B, H, W, 3] -> "layer1" at stride 4, "layer2", "layer3", "layer4" at stride 8.
-
-        Channels are (1, 2, 4, 8) * width, four times that for bottlenecks.
-        """
-        x = max_pool(self._stem(x, train))
+    def __call__(self, images: jax.Array, train: bool) -> Features[jax.Array]:
+        """[B, H, W, 3] -> the four stages."""
+        x = max_pool(apply_layers(self._stem(), images, train))
         block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
-        features = {}
-        for stage, size in enumerate(self.stage_sizes):
-            for i in range(size):
-                x = block(
-                    self.make,
-                    self.width * 2**stage,
-                    self.bottleneck,
-                    strides=1 if i else STRIDES[stage],
-                    dilation=DILATIONS[stage],
-                    norm=self.norm,
-                    name=f"layer{stage + 1}_{i}",
-                )(x, train)
-            features[f"layer{stage + 1}"] = x
-        return features
+        stages = []
+        for stage in range(len(self.stage_sizes)):
+            for fields in self._blocks(stage):
+                x = block(**fields)(x, train)
+            stages.append(x)
+        return Features(stages[0], (stages[1], stages[2]), stages[3])
 
-    def _stem(self, x, train):
+    @nn.nowrap
+    def onnx_nodes(self, graph: OnnxGraph, x: str) -> Features[str]:
+        """`__call__` as ONNX nodes."""
+        x = graph.max_pool(add_onnx_layers(graph, self._stem(), x))
+        stages = []
+        for stage in range(len(self.stage_sizes)):
+            for fields in self._blocks(stage):
+                x = Block(**fields).onnx_nodes(graph[fields["name"]], x)
+            stages.append(x)
+        return Features(stages[0], (stages[1], stages[2]), stages[3])
+
+    @nn.nowrap
+    def torch_name(self, modules: tuple[str, ...]) -> str:
+        """The name in torchvision and in the published code: `layer1_0` becomes `layer1.0`."""
+        return ".".join(re.sub(r"_(\d+)$", r".\1", module) for module in modules)
+
+    @nn.nowrap
+    def torch_fields(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        """The stem: its first kernel is 3 x 3 or 7 x 7."""
+        return {"stem": "plain" if shapes.get("conv1.weight", ())[2:] == (7, 7) else "deep"}
+
+    @nn.nowrap
+    def _stem(self) -> Iterator[Layer]:
         layers = [(self.width, 3, 2), (self.width, 3, 1), (2 * self.width, 3, 1)]
         if self.stem == "plain":
             layers = [(self.width, 7, 2)]
         for i, (features, size, strides) in enumerate(layers, 1):
-            x = self.make.conv(features, size, strides=strides, name=f"conv{i}")(x)
-            x = self.make.norm("relu", absolute_scale=self.norm == "abn", name=f"bn{i}")(x, train)
-        return x
+            conv = self.make.conv(features, size, strides=strides, name=f"conv{i}")
+            yield conv, self.make.norm("relu", absolute_scale=self.norm == "abn", name=f"bn{i}")
+
+    @nn.nowrap
+    def _blocks(self, stage: int) -> Iterator[dict[str, Any]]:
+        """The fields of the blocks of a stage."""
+        for i in range(self.stage_sizes[stage]):
+            yield {
+                "make": self.make,
+                "width": self.width * 2**stage,
+                "bottleneck": self.bottleneck,
+                "strides": 1 if i else STRIDES[stage],
+                "dilation": DILATIONS[stage],
+                "norm": self.norm,
+                "name": f"layer{stage + 1}_{i}",
+            }
