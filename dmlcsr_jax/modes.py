@@ -208,5 +208,5 @@ def convert(config: ConfigDict, workdir: pathlib.Path, path: pathlib.Path) -> No
 def convert_back(workdir: pathlib.Path, output: pathlib.Path, weights: str | None = None) -> None:
     """The weights of a workdir's best checkpoint into a file with the published PyTorch names."""
     variables, metadata = checkpoints.load(workdir, weights)
-    write_state_dict(output, to_torch(variables, metadata.model["backbone"]))
+    write_state_dict(output, to_torch(variables, create_model(metadata.spec.num_classes, **metadata.model).backbone))
     console.print(f"written: {output}")

@@ -16,11 +16,11 @@ from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.export import PLATFORMS, Parity
 from dmlcsr_jax.inference.model_card_text import render
+from dmlcsr_jax.models import create_model
 
 __all__ = ["code_commit", "describe", "describe_data", "read_scores", "render"]
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_NETWORK_FIELDS = ("backbone", "width", "stem", "norm", "dual_graph")
 
 
 def describe(
@@ -58,7 +58,7 @@ def describe(
             {"number": i, "name": name, "color": list(color)}
             for i, (name, color) in enumerate(zip(spec.class_names, spec.palette, strict=True))
         ],
-        "network": {name: metadata.model[name] for name in _NETWORK_FIELDS},
+        "network": _describe_network(metadata),
         "training_data": training_data,
         "scores": scores,
         "parity": dataclasses.asdict(parity),
@@ -109,6 +109,13 @@ def code_commit() -> str:
         return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False).stdout.strip()
     except OSError:  # git is not installed
         return ""
+
+
+def _describe_network(metadata: CheckpointMetadata) -> dict[str, Any]:
+    network = create_model(metadata.spec.num_classes, **metadata.model)
+    encoder = network.create_encoder(parent=None)
+    names = ["backbone", "width", *(name for name in ("stem", "norm") if hasattr(encoder, name)), "dual_graph"]
+    return {name: getattr(network, name) for name in names}
 
 
 def _describe_format(file: str) -> dict[str, Any]:

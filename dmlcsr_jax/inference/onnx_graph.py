@@ -5,8 +5,6 @@ projection and is folded into it. Needs the extra `onnx`.
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
@@ -15,7 +13,7 @@ from onnx import helper
 
 from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.inference.onnx_nodes import Graph
-from dmlcsr_jax.models import create_model
+from dmlcsr_jax.models import DMLCSR, create_model
 from dmlcsr_jax.types import Preprocessing, Variables
 
 OPSET = 18  # the first whose Resize can name the axes it resizes, which keeps the batch size free
@@ -39,7 +37,7 @@ def build_model(variables: Variables, metadata: CheckpointMetadata) -> onnx.Mode
     images = _normalize(root, metadata.preprocessing)
     features = network.create_encoder(parent=None).onnx_nodes(root["encoder"], images)
     size = metadata.size
-    context = _context(root["context"], features.high, metadata.model, _at_stride(8, size))
+    context = _context(root["context"], features.high, network, _at_stride(8, size))
     logits = _parse(root["parsing_head"], context, features.low, _at_stride(4, size))
     _add_outputs(root, root.resize(logits, size))
     return _finish(root, metadata)
@@ -76,11 +74,11 @@ def _normalize(graph: Graph, preprocessing: Preprocessing) -> str:
     return graph.node("Transpose", x, perm=[0, 3, 1, 2])
 
 
-def _context(head: Graph, x: str, model: Mapping[str, Any], size: Size) -> str:
+def _context(head: Graph, x: str, network: DMLCSR, size: Size) -> str:
     """models.heads.ContextHead."""
     y = head.conv_norm(x, "conva")
-    if model["dual_graph"]:
-        dual, features = head["dualgcn"], 8 * model["width"]
+    if network.dual_graph:
+        dual, features = head["dualgcn"], 8 * network.width
         branches = _spatial(dual, y, features, size), _channel(dual, y, features, size)
         y = dual.conv_norm(dual.node("Concat", *branches, axis=1), "final")
     y = head.conv_norm(y, "convb")

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from dmlcsr_jax.models.layers import ActivatedBatchNorm
+from dmlcsr_jax.types import Array
 
 
-def batch_statistics_of(mask: jax.Array) -> contextlib.AbstractContextManager:
+def batch_statistics_of(mask: Array) -> contextlib.AbstractContextManager:
     """A context in which every batch norm of a network uses and stores the statistics of this batch.
 
     Layers normalize by mean and biased variance of the examples in the mask, over all devices of their `axis_name`.
@@ -42,7 +43,7 @@ def batch_statistics_of(mask: jax.Array) -> contextlib.AbstractContextManager:
     return nn.intercept_methods(intercept)
 
 
-def _moments(x: jax.Array, mask: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _moments(x: jax.Array, mask: Array, axis_name: str | None) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Mean [C], biased variance [C] and number of values per channel; in two passes, like the layer itself."""
     inner = tuple(range(1, x.ndim - 1))
 

@@ -28,7 +28,8 @@ def create_evaluate(evaluator: Evaluator, split: str, workdir: pathlib.Path) -> 
     """
     spec, source = evaluator.spec, evaluator.source
     inspect = make_inspect_step(evaluator.model, preprocessing=evaluator.preprocessing)
-    shown, _ = next(iter(eval_batches(source, size=evaluator.size, batch_size=min(NUM_EXAMPLES, len(source)))))
+    batch, _ = next(iter(eval_batches(source, size=evaluator.size, batch_size=min(NUM_EXAMPLES, len(source)))))
+    images, truth = np.asarray(batch.images), np.asarray(batch.labels)
 
     def evaluate(state: TrainState, log: RunLog, step: int) -> float:
         networks = {"student": state.variables} | ({"teacher": state.teacher} if state.teacher else {})
@@ -39,8 +40,8 @@ def create_evaluate(evaluator: Evaluator, split: str, workdir: pathlib.Path) -> 
         if log.active:
             name = list(networks)[-1]
             variables = jax.tree.map(lambda leaf: leaf.addressable_data(0), networks[name])
-            labels, edges = map(np.asarray, inspect(variables, shown.images))
-            image = panel(shown.images, labels=shown.labels, predictions=labels, edges=edges, spec=spec)
+            labels, edges = map(np.asarray, inspect(variables, images))
+            image = panel(images, labels=truth, predictions=labels, edges=edges, spec=spec)
             log.image(step, f"{split}/{name}: input, label, prediction, edge", image)
             write_image(workdir / "examples.png", image)
         return headline(list(results.values())[-1], spec)

@@ -15,6 +15,7 @@ from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.devices import AXIS
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import DMLCSR, create_model
+from dmlcsr_jax.models.backbones import get_preprocessing
 from dmlcsr_jax.pipeline.input_pipeline import TrainInput, steps_per_epoch
 from dmlcsr_jax.pipeline.label_noise import NoisyLabels
 from dmlcsr_jax.training.experiment import Experiment
@@ -86,7 +87,8 @@ def choose_preprocessing(experiment: Experiment, workdir: pathlib.Path) -> Prepr
             return checkpoints.load_metadata(folder).preprocessing
     if experiment.initial.init_from:
         return checkpoints.load_metadata(experiment.initial.init_from).preprocessing
-    return Preprocessing(experiment.channel_order)
+    # BGR keeps the numbers in RGB order, as the published pipeline does.
+    return dataclasses.replace(get_preprocessing(experiment.model["backbone"]), channel_order=experiment.channel_order)
 
 
 def _train_input(experiment: Experiment, dataset: Dataset) -> TrainInput:

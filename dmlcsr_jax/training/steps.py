@@ -114,11 +114,11 @@ def make_inspect_step(
 
     def inspect(variables: Variables, images: Array) -> tuple[jax.Array, jax.Array]:
         normalized = normalize(images, preprocessing, model.dtype)
-        predictions = cast(Predictions, model.apply(variables, normalized, train=False))
-        size = images.shape[1:3]
-        labels = jnp.argmax(resize_bilinear(predictions.parsing, size), -1).astype(jnp.uint8)
-        if predictions.binary_edge is None:
+        predictions = model.apply(variables, normalized, train=False)
+        full_size = jax.tree.map(lambda logits: resize_bilinear(logits, images.shape[1:3]), predictions)
+        labels = jnp.argmax(full_size.parsing, -1).astype(jnp.uint8)
+        if full_size.binary_edge is None:
             return labels, jnp.zeros(labels.shape, jnp.float32)
-        return labels, jax.nn.softmax(resize_bilinear(predictions.binary_edge, size))[..., 1]
+        return labels, jax.nn.softmax(full_size.binary_edge)[..., 1]
 
     return jax.jit(inspect)
