@@ -124,12 +124,12 @@ class Graph:
         return self.node("Relu", x)
 
     def resize(self, x: str, size: tuple[int, int]) -> str:
-        """ops.resize.resize_bilinear: [B, C, h, w] -> [B, C, *size]."""
+        """ops.resize.resize_bilinear: [B, C, h, w] -> [B, C, height, width]."""
         fields = {"mode": "linear", "coordinate_transformation_mode": "align_corners", "axes": [2, 3]}
         return self.node("Resize", x, "", "", np.array(size), **fields)
 
     def reshape(self, x: str, *shape: int) -> str:
-        """[B, ...] -> [B, *shape]."""
+        """Reshapes all axes but the batch."""
         return self.node("Reshape", x, np.array((0, *shape)))
 
     def swap(self, x: str) -> str:

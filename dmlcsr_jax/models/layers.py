@@ -71,18 +71,20 @@ class Conv(nn.Module):
 
 
 class ActivatedBatchNorm(nn.Module):
-    """Batch norm and activation in one: y = f((x - mean) / sqrt(var + epsilon) * (|scale| + 1e-5) + bias).
+    """Batch norm and activation in one.
+
+    `y = f((x - mean) / sqrt(var + epsilon) * (|scale| + 1e-5) + bias)`.
 
     The published network uses the leaky ReLU with slope 0.01 for f, and the absolute value of the scale (in-place
     activated batch norm, arXiv 1712.02616); `absolute_scale=False` is ordinary batch norm.
 
     In training, mean and biased variance are those of the batch over all axes but the last, and over the devices of
     `axis_name`; the running values in `batch_stats` (`mean`, `var`; the variance unbiased) become
-    momentum * running + (1 - momentum) * batch. Otherwise the running values are used.
+    `momentum * running + (1 - momentum) * batch`. Otherwise the running values are used.
 
     Attributes:
       activation: f: "leaky_relu", "relu", "relu6" or "none".
-      absolute_scale: whether |scale| + 1e-5 replaces scale.
+      absolute_scale: whether `|scale| + 1e-5` replaces `scale`.
       epsilon: added to the variance.
       momentum: decay of the running values.
       axis_name: mapped axis over which to synchronize, or None.
