@@ -110,7 +110,8 @@ def load_backbone(
 
     torchvision's ResNets need a model with `stem="plain", norm="batch_norm"`, which then computes what torchvision
     does apart from strides and dilations. The same values load for norm "abn", which changes a channel's scale to
-    `|scale| + 1e-5` and adds the leaky ReLU on shortcuts. The ImageNet classifier and `num_batches_tracked` are ignored.
+    `|scale| + 1e-5` and adds the leaky ReLU on shortcuts. The ImageNet classifier and `num_batches_tracked` are
+    ignored.
 
     Args:
       variables: {"params", "batch_stats"} of a DMLCSR.
