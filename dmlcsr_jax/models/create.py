@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dmlcsr_jax.fields import check_choice
+from dmlcsr_jax.fields import FieldError, check_choice
 from dmlcsr_jax.models.dml_csr import DMLCSR
 from dmlcsr_jax.types import Variables
 
-_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 
 def create_model(num_classes: int, *, dtype: str = "float32", **fields: Any) -> DMLCSR:
@@ -18,13 +18,15 @@ def create_model(num_classes: int, *, dtype: str = "float32", **fields: Any) -> 
 
     Args:
       num_classes: C, background included.
-      dtype: "float32" or "bfloat16", the dtype of the computation.
+      dtype: "float32", "bfloat16" or "float64", the dtype of the computation. "float64" needs JAX's 64-bit mode.
       **fields: the other attributes of `DMLCSR`.
 
     Raises:
       FieldError: a field is out of range.
     """
     check_choice("dtype", dtype, _DTYPES)
+    if dtype == "float64" and not jax.config.jax_enable_x64:
+        raise FieldError("dtype is 'float64'; that needs JAX_ENABLE_X64=1 in the environment")
     return DMLCSR(num_classes, dtype=_DTYPES[dtype], **fields)
 
 
