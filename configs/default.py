@@ -103,8 +103,8 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # The two parts of the method that can be removed for comparison.
     config.model.edge_heads = True
     config.model.dual_graph = True
-    # float32 or bfloat16 for the computation; parameters, statistics and losses are always float32. float64 is for tests:
-    # everything is float64 then, and needs JAX_ENABLE_X64=1 in the environment.
+    # float32 or bfloat16 for the computation; parameters, statistics and losses are always float32. float64 is for
+    # tests: everything is float64 then. It needs JAX_ENABLE_X64=1 in the environment.
     config.model.dtype = "float32"
     # Recompute encoder blocks in the backward pass: a tenth less memory for a tenth more time on a CPU, measured with
     # ResNet-101 at small batches (docs/performance.md).

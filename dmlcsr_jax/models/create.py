@@ -25,7 +25,7 @@ def create_model(num_classes: int, *, dtype: str = "float32", **fields: Any) -> 
       FieldError: a field is out of range.
     """
     check_choice("dtype", dtype, _DTYPES)
-    if dtype == "float64" and not jax.config.jax_enable_x64:
+    if dtype == "float64" and not jax.config.read("jax_enable_x64"):
         raise FieldError("dtype is 'float64'; that needs JAX_ENABLE_X64=1 in the environment")
     return DMLCSR(num_classes, dtype=_DTYPES[dtype], **fields)
 
