@@ -1,18 +1,17 @@
-"""Times reading training examples: decoding, augmentation and labels at 473², against a plain OpenCV loop.
+"""Times reading training examples (decoding, augmentation and labels at 473²) against a plain OpenCV loop.
 
-    python -m benchmarks.input_pipeline [--pictures=48] [--rounds=3]
+    python -m benchmarks.input_pipeline [--images=48] [--rounds=3] [--image-sizes 512 1024]
 
-The loop does in one process what the published data set's class does: it reads picture, label map and a stored edge map
-from files and warps all three (the normalization that it does next is left out, since ours happens on the device).
-Ours is `TrainInput` from prepared data, in threads of one process (`config.input.num_workers` = 0) on one and on two
-cores, and in one and two worker processes; edges are made on the device. They run by turns; the tables have medians.
-Pictures are drawn faces with noise, so that their JPEG files are as large as those of photographs.
+The loop does in one process what the published data set class does: it reads an image, a label map and a stored edge
+map from files and warps all three. It omits the normalization that follows there, because ours runs on the device.
+Ours is `TrainInput` from prepared data, with threads of one process (`config.input.num_workers` = 0) on one and two
+cores, and with one and two worker processes; the device computes the edges. All sides run in turns; the tables show
+medians. Images are drawn faces with noise, so their JPEG files are as large as those of photos.
 
-A core's rate is examples / seconds of processor time, of all processes together. OpenCV gets one thread everywhere. Two
-plain loops at once share nothing: how much more they do than one is what the machine allows.
+The rate per core is examples per second of processor time, over all processes. OpenCV always uses one thread. Two plain
+loops at once share nothing, so their gain over one is what the machine allows.
 """
 
-import argparse
 import collections
 import contextlib
 import functools
@@ -23,13 +22,16 @@ import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.pool import Pool
+from typing import Any
 
 import cv2
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks import workload
+from benchmarks.side_by_side import console
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.datasets.builder import FaceBuilder
 from dmlcsr_jax.datasets.faces import draw_face
@@ -37,7 +39,7 @@ from dmlcsr_jax.datasets.folder import Folder
 from dmlcsr_jax.datasets.images import decode_image, decode_label
 from dmlcsr_jax.pipeline import geometry
 from dmlcsr_jax.pipeline.edges import edge_labels
-from dmlcsr_jax.pipeline.input_pipeline import TrainInput
+from dmlcsr_jax.pipeline.input_pipeline import Examples, TrainInput
 
 SIZE = 473
 BATCH = 8
@@ -45,18 +47,18 @@ SPEC = get_spec("synthetic")
 DRAWN = 8  # different faces
 
 
-def write_files(root: pathlib.Path, size: int, pictures: int) -> None:
-    """ROOT/train/{images,labels,edges} as the published code reads them, and the list of class names."""
+def write_files(root: pathlib.Path, size: int, images: int) -> None:
+    """Writes ROOT/train/{images,labels,edges} as the published code reads them, and the list of class names."""
     rng = np.random.default_rng(0)
     for kind in ("images", "labels", "edges"):
         (root / "train" / kind).mkdir(parents=True)
     (root / "label_names.txt").write_text("\n".join(SPEC.class_names))
     faces = [draw_face(number, 256) for number in range(DRAWN)]
-    for number in range(pictures):
-        image, labels = faces[number % DRAWN]
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+    for number in range(images):
+        face, labels = faces[number % DRAWN]
+        face = cv2.resize(face, (size, size), interpolation=cv2.INTER_CUBIC)
         noise = cv2.resize(rng.normal(0, 5, (size // 2, size // 2, 3)), (size, size))
-        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+        image = np.clip(face + noise, 0, 255).astype(np.uint8)
         labels = cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST)
         edges = np.asarray(edge_labels(labels[None])[0])[0]
         cv2.imwrite(str(root / f"train/images/{number}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
@@ -65,38 +67,41 @@ def write_files(root: pathlib.Path, size: int, pictures: int) -> None:
 
 
 class Clock:
-    """Seconds of processor time by step."""
+    """Seconds of processor time per step."""
 
     def __init__(self):
-        self.seconds = collections.Counter()
+        self.seconds: dict[str, float] = collections.defaultdict(float)
         self.examples = 0
 
     @contextlib.contextmanager
     def __call__(self, step: str) -> Iterator[None]:
-        """Counts the time until it is left for a step."""
+        """Adds the time inside the context to a step."""
         start = time.thread_time()
         yield
         self.seconds[step] += time.thread_time() - start
 
 
+LoadExample = Callable[[int, np.random.Generator, Clock], tuple[np.ndarray, ...]]
+
+
 def random_matrix(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    """The map of a training example as the published class draws it."""
+    """A random warp of a training example, as in the published data set class."""
     center, scale = geometry.whole_image(width, height, (SIZE, SIZE))
     scale = scale * np.clip(rng.standard_normal() * 0.25 + 1, 0.75, 1.25)
     degrees = np.clip(rng.standard_normal() * 30, -60, 60) if rng.random() <= 0.6 else 0
     return geometry.affine_matrix(center, scale, degrees, (SIZE, SIZE))
 
 
-def plain_example(root: pathlib.Path, number: int, rng: np.random.Generator, clock: Clock) -> tuple:
-    """Picture, labels and edges of one example, from their files."""
-    with clock("decode picture"):
+def plain_example(root: pathlib.Path, number: int, rng: np.random.Generator, clock: Clock) -> tuple[np.ndarray, ...]:
+    """Image, labels and edges of one example, from their files."""
+    with clock("decode image"):
         image = cv2.imread(str(root / f"train/images/{number}.jpg"), cv2.IMREAD_COLOR)
     with clock("decode labels"):
         labels = cv2.imread(str(root / f"train/labels/{number}.png"), cv2.IMREAD_GRAYSCALE)
     with clock("decode edges"):
         edges = cv2.imread(str(root / f"train/edges/{number}.png"), cv2.IMREAD_GRAYSCALE)
     matrix = random_matrix(image.shape[1], image.shape[0], rng)
-    with clock("warp picture"):
+    with clock("warp image"):
         image = cv2.warpAffine(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
     with clock("warp edges"):
         edges = cv2.warpAffine(edges, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
@@ -105,46 +110,46 @@ def plain_example(root: pathlib.Path, number: int, rng: np.random.Generator, clo
     return image, labels, edges
 
 
-def our_example(source, number: int, rng: np.random.Generator, clock: Clock) -> tuple:
-    """Picture and labels of one example, step by step as `pipeline.transforms` does it."""
+def our_example(source: Examples, number: int, rng: np.random.Generator, clock: Clock) -> tuple[np.ndarray, ...]:
+    """Image and labels of one example, in the same steps as `pipeline.transforms`."""
     with clock("read record"):
         example = source[number]
-    with clock("decode picture"):
+    with clock("decode image"):
         image = decode_image(example["image"])
     with clock("decode labels"):
         labels = decode_label(example["label"])
     matrix = random_matrix(image.shape[1], image.shape[0], rng)
-    with clock("warp picture"):
+    with clock("warp image"):
         image = geometry.warp_image(image, matrix, (SIZE, SIZE))
     with clock("warp labels"):
         labels = geometry.warp_labels(labels, matrix, (SIZE, SIZE))
     return image, labels
 
 
-def time_loop(example, pictures: int, count: int) -> tuple[float, float, Clock]:
-    """Wall seconds and processor seconds an example of a loop over `example(number, rng, clock)`, and its steps."""
+def time_loop(example: LoadExample, images: int, count: int) -> tuple[float, float, Clock]:
+    """Wall and processor seconds per example of a loop over `example(number, rng, clock)`, and its steps."""
     rng, clock = np.random.default_rng(0), Clock()
     start, cpu = time.perf_counter(), time.process_time()
-    for number in itertools.islice(itertools.cycle(range(pictures)), count):
+    for number in itertools.islice(itertools.cycle(range(images)), count):
         example(number, rng, clock)
     clock.examples = count
     return (time.perf_counter() - start) / count, (time.process_time() - cpu) / count, clock
 
 
-def plain_loop(root: pathlib.Path, pictures: int) -> tuple[float, float, Clock]:
+def plain_loop(root: pathlib.Path, images: int) -> tuple[float, float, Clock]:
     """`time_loop` of the plain loop."""
     cv2.setNumThreads(1)
-    return time_loop(functools.partial(plain_example, root), pictures, 2 * pictures)
+    return time_loop(functools.partial(plain_example, root), images, 2 * images)
 
 
-def two_plain_loops(pool, root: pathlib.Path, pictures: int) -> tuple[float, float]:
-    """Wall seconds and processor seconds an example of two plain loops in processes of their own."""
-    runs = pool.starmap(plain_loop, [(root, pictures)] * 2, chunksize=1)
+def two_plain_loops(pool: Pool, root: pathlib.Path, images: int) -> tuple[float, float]:
+    """Wall and processor seconds per example of two plain loops, each in its own process."""
+    runs = pool.starmap(plain_loop, [(root, images)] * 2, chunksize=1)
     return 1 / sum(1 / run[0] for run in runs), statistics.mean(run[1] for run in runs)
 
 
-def time_batches(source, count: int, workers: int, cores: int = 2) -> tuple[float, float]:
-    """Wall seconds and processor seconds an example of `TrainInput.batches`, its buffers full before and after."""
+def time_batches(source: Examples, *, count: int, workers: int, cores: int = 2) -> tuple[float, float]:
+    """Wall and processor seconds per example of `TrainInput.batches`, with full buffers before and after."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(allowed)[:cores])
     try:
@@ -153,7 +158,7 @@ def time_batches(source, count: int, workers: int, cores: int = 2) -> tuple[floa
         os.sched_setaffinity(0, allowed)
 
 
-def _time_batches(source, count: int, workers: int) -> tuple[float, float]:
+def _time_batches(source: Examples, count: int, workers: int) -> tuple[float, float]:
     train_input = TrainInput(source=source, spec=SPEC, size=(SIZE, SIZE), batch_size=BATCH, num_workers=workers)
     batches = train_input.batches()
     for _ in range(8):
@@ -168,7 +173,7 @@ def _time_batches(source, count: int, workers: int) -> tuple[float, float]:
 
 
 def processor_seconds() -> float:
-    """Of this process and its workers, from Linux's /proc."""
+    """Processor time of this process and its workers (Linux)."""
     ticks = 0
     for pid in (os.getpid(), *(child.pid for child in multiprocessing.active_children())):
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -176,40 +181,40 @@ def processor_seconds() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def measure(size: int, pictures: int, rounds: int, tables: tuple[Table, Table]) -> None:
-    """Adds the rows of one picture size."""
+def measure(size: int, *, images: int, rounds: int, rates: Table, steps: Table) -> None:
+    """Adds the rows of one image size to both tables."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         root = pathlib.Path(folder) / "faces"
-        write_files(root, size, pictures)
+        write_files(root, size, images)
         pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(2))
         source = FaceBuilder(Folder(root), data_dir=pathlib.Path(folder) / "prepared").dataset().source("train")
         sides = {
-            "plain loop": lambda: plain_loop(root, pictures),
-            "two plain loops": lambda: two_plain_loops(pool, root, pictures),
-            "ours, 1 thread": lambda: time_batches(source, 4 * pictures, 0, cores=1),
-            "ours, 2 threads": lambda: time_batches(source, 4 * pictures, 0),
-            "ours, 1 process": lambda: time_batches(source, 4 * pictures, 1),
-            "ours, 2 processes": lambda: time_batches(source, 4 * pictures, 2),
-            "ours, steps alone": lambda: time_loop(functools.partial(our_example, source), pictures, 2 * pictures),
+            "plain loop": lambda: plain_loop(root, images),
+            "two plain loops": lambda: two_plain_loops(pool, root, images),
+            "ours, 1 thread": lambda: time_batches(source, count=4 * images, workers=0, cores=1),
+            "ours, 2 threads": lambda: time_batches(source, count=4 * images, workers=0),
+            "ours, 1 process": lambda: time_batches(source, count=4 * images, workers=1),
+            "ours, 2 processes": lambda: time_batches(source, count=4 * images, workers=2),
+            "ours, steps alone": lambda: time_loop(functools.partial(our_example, source), images, 2 * images),
         }
-        two_plain_loops(pool, root, pictures)  # starts its processes
+        two_plain_loops(pool, root, images)  # starts the pool's processes
         results = {name: [] for name in sides}
         for _ in range(rounds):
             for name, side in sides.items():
                 results[name].append(side())
-    add_rates(tables[0], size, results)
-    add_steps(tables[1], size, results)
+    add_rates(rates, size, results)
+    add_steps(steps, size, results)
 
 
-# What a side with two of something is compared with.
+# Sides with two of something -> the side with one that they are compared with.
 _ONE_OF_TWO = {"two plain loops": "plain loop"} | {
     f"ours, 2 {many}": f"ours, 1 {one}" for one, many in (("thread", "threads"), ("process", "processes"))
 }
 
 
-def add_rates(table: Table, size: int, results: dict[str, list]) -> None:
-    """One row a side: rates, and how they compare."""
+def add_rates(table: Table, size: int, results: Mapping[str, list[Any]]) -> None:
+    """Adds one row per side: its rates and their ratios."""
     wall = {name: statistics.median(run[0] for run in runs) for name, runs in results.items()}
     core = {name: statistics.median(run[1] for run in runs) for name, runs in results.items()}
     title = f"{size}²"
@@ -221,8 +226,8 @@ def add_rates(table: Table, size: int, results: dict[str, list]) -> None:
     table.add_section()
 
 
-def add_steps(table: Table, size: int, results: dict[str, list]) -> None:
-    """One row a step: milliseconds of processor time an example, of both loops."""
+def add_steps(table: Table, size: int, results: Mapping[str, list[Any]]) -> None:
+    """Adds one row per step: milliseconds of processor time per example of both loops."""
     clocks = {name: results[name][-1][2] for name in ("plain loop", "ours, steps alone")}
     title = f"{size}²"
     for step in dict.fromkeys(step for clock in clocks.values() for step in clock.seconds):
@@ -234,16 +239,16 @@ def add_steps(table: Table, size: int, results: dict[str, list]) -> None:
 
 def main() -> None:
     """Prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=48, help="pictures of each size")
-    parser.add_argument("--rounds", type=int, default=3, help="timed runs of each side")
-    arguments = parser.parse_args()
+    parser = workload.argument_parser(__doc__)
+    parser.add_argument("--images", type=int, default=48, help="images per size; a batch is 8")
+    parser.add_argument("--rounds", type=int, default=3, help="timed runs per side")
+    parser.add_argument("--image-sizes", type=int, nargs="+", default=[512, 1024], help="heights and widths")
+    flags = parser.parse_args()
     cv2.setNumThreads(1)
-    rates = Table("pictures", "reader", "examples/s", "per core", "to plain loop, per core", "two to one")
-    steps = Table("pictures", "step", "plain loop ms", "ours ms", title="where the time goes, an example")
-    for size in (512, 1024):
-        measure(size, arguments.pictures, arguments.rounds, (rates, steps))
-    console = Console(width=110)
+    rates = Table("images", "reader", "examples/s", "per core", "to plain loop, per core", "two to one")
+    steps = Table("images", "step", "plain loop ms", "ours ms", title="processor time per example")
+    for size in flags.image_sizes:
+        measure(size, images=flags.images, rounds=flags.rounds, rates=rates, steps=steps)
     console.print(rates)
     console.print(steps)
 

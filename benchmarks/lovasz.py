@@ -2,9 +2,9 @@
 
     python -m benchmarks.lovasz [--size=473] [--batch=2] [--repeats=5]
 
-The probabilities of 19 classes are drawn around the labels of drawn faces, some of them wrong. Ours runs as training
-runs it (on the CPU by counting) and exactly (by sorting); PyTorch sorts. "gradient off" is the largest difference from
-PyTorch's gradient relative to the largest value, "cosine" that of the angle between them.
+The probabilities of 19 classes are random, most of them close to the labels of drawn faces. Ours runs as in training
+(on the CPU by counting) and exactly (by sorting); PyTorch sorts. "gradient off" is the largest difference from the
+gradient of PyTorch, relative to the largest value; "cosine" is the cosine of the angle between the two gradients.
 """
 
 from functools import partial
@@ -13,65 +13,50 @@ from unittest import mock
 import jax
 import numpy as np
 
-from benchmarks import side_by_side, workload
+from benchmarks import peers, side_by_side, workload
 from benchmarks.side_by_side import OURS, Run
 from benchmarks.workload import NUM_CLASSES, Workload
 from dmlcsr_jax.losses import lovasz
 
 
-def drawn_probabilities(labels: np.ndarray) -> np.ndarray:
-    """[B, S, S, 19] float32 of labels [B, S, S], as of a network that has begun to learn."""
+def random_probabilities(labels: np.ndarray) -> np.ndarray:
+    """[B, S, S, 19] float32 for labels [B, S, S], like those of a network early in training."""
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, (*labels.shape, NUM_CLASSES)).astype(np.float32)
     logits += 4 * np.eye(NUM_CLASSES, dtype=np.float32)[labels]
     return np.asarray(jax.nn.softmax(logits))
 
 
-def ours(probabilities: np.ndarray, labels: np.ndarray, exact: bool = False) -> Run:
+def ours(probabilities: np.ndarray, labels: np.ndarray, *, exact: bool = False) -> Run:
     """Loss and gradient by this package."""
     function = jax.jit(jax.value_and_grad(lovasz.lovasz_softmax))
     arguments = jax.device_put((probabilities, labels.astype(np.int32)))
     with mock.patch.object(lovasz, "_COUNT_FROM", np.inf if exact else lovasz._COUNT_FROM):
-        return workload.waited(function.lower(*arguments).compile(), *arguments)
-
-
-def pytorch(probabilities: np.ndarray, labels: np.ndarray) -> Run:
-    """Loss and gradient by PyTorch."""
-    import torch
-
-    from benchmarks import torch_losses, torch_sides
-
-    device = torch_sides.device()
-    probabilities = torch.tensor(probabilities).movedim(-1, 1).contiguous().to(device).requires_grad_()
-    labels = torch.from_numpy(labels).to(device, torch.int64)
-
-    def run():
-        probabilities.grad = None
-        loss = torch_losses.lovasz_softmax(probabilities, labels)
-        loss.backward()
-        torch_sides.wait()
-        return loss.item(), probabilities.grad.movedim(1, -1).cpu().numpy()
-
-    return run
+        return workload.blocking(function.lower(*arguments).compile(), *arguments)
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:
-    """Cosine of the angle between two arrays, summed in float64."""
+    """Cosine of the angle between two arrays, computed in float64."""
     one, other = (np.asarray(array, np.float64).ravel() for array in (one, other))
-    return one @ other / np.sqrt((one @ one) * (other @ other))
+    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
 
 
 def main() -> None:
     """Prints the table."""
-    parser = workload.described(__doc__)
-    parser.add_argument("--size", type=int, default=473, help="side of the label maps")
-    parser.add_argument("--batch", type=int, default=2, help="label maps")
-    parser.add_argument("--repeats", type=int, default=5, help="timed runs of each side")
+    parser = workload.argument_parser(__doc__)
+    parser.add_argument("--size", type=int, default=473, help="height and width of the label maps")
+    parser.add_argument("--batch", type=int, default=2, help="label maps per batch")
+    parser.add_argument("--repeats", type=int, default=5, help="timed runs per side")
     flags = parser.parse_args()
+    side_by_side.set_environment()
     _, labels = Workload(flags.size, flags.batch, "tiny", 8, "float32").faces()
-    arguments = drawn_probabilities(labels), labels
-    makers = {OURS: partial(ours, *arguments), f"{OURS}, exact": partial(ours, *arguments, exact=True)}
-    results = side_by_side.take_turns(makers | {"PyTorch": partial(pytorch, *arguments)}, flags.repeats)
+    arguments = random_probabilities(labels), labels
+    makers = {
+        OURS: partial(ours, *arguments),
+        f"{OURS}, exact": partial(ours, *arguments, exact=True),
+        "PyTorch": partial(peers.torch_side, "lovasz_softmax", *arguments),
+    }
+    results = side_by_side.take_turns(makers, flags.repeats)
     found = jax.tree.map(np.asarray, results.first)
     columns = {"loss": {name: f"{loss:.8f}" for name, (loss, _) in found.items()}}
     if "PyTorch" in found:

@@ -1,43 +1,41 @@
-"""What the benchmarks share: sides that run by turns, their medians, peak memory, and the table of them."""
+"""Compares implementations side by side: runs in turns, medians, peak memory and the table of results."""
 
 import concurrent.futures
 import contextlib
 import ctypes
 import gc
+import importlib
 import multiprocessing
 import os
 import pathlib
 import re
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import jax
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from dmlcsr_jax import environment
 
-environment.compute_in_order()  # as main.py does
-os.environ.setdefault("GLIBC_TUNABLES", environment.HUGE_PAGES)  # for every side's own process
-# A GPU is shared with PyTorch here: JAX must not take most of it at once.
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-
-OURS = "dmlcsr_jax"  # what the names of our sides begin with
-REST = 1.0  # seconds between two runs, in which the other side's threads stop spinning; 0.2 costs the next one a tenth
+OURS = "dmlcsr_jax"  # the names of our own sides start with it
+REST = 1.0  # seconds between two runs, in which the other side's threads stop spinning; 0.2 slows the next by a tenth
 Run = Callable[[], Any]  # does the work once and waits until it is done
+Name = TypeVar("Name", bound=Hashable)
 
 console = Console(width=120)
 
 
 class Results(NamedTuple):
-    """What `take_turns` finds.
+    """The results of `take_turns`.
 
     Attributes:
       seconds: side -> median.
       first: side -> what its first run returned.
-      absent: side that could not be made -> why.
+      absent: side that could not be created -> reason.
     """
 
     seconds: dict[str, float]
@@ -45,13 +43,28 @@ class Results(NamedTuple):
     absent: dict[str, str]
 
 
-def take_turns(makers: Mapping[str, Callable[[], Run]], repeats: int) -> Results:
-    """Times sides against each other: all meet the same state of the machine.
+def set_environment() -> None:
+    """Sets the environment of this process and of all sides. Call it before JAX computes anything."""
+    environment.compute_in_order()  # as main.py does
+    os.environ.setdefault("GLIBC_TUNABLES", environment.HUGE_PAGES)  # for every side's own process
+    # JAX and PyTorch share a GPU here, so JAX must not allocate most of its memory at once.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-    Each has a process of its own, as its users would run it. Each is made and run once first, which compiles it; of the
-    others' sides, one that fails there is absent. A turn is two runs, of which the second counts, as in a loop of many:
-    the first one after another side's may have to wait for memory that a virtual machine has given back to its host.
-    `makers` and what the runs return must be picklable.
+
+def take_turns(makers: Mapping[str, Callable[[], Run]], repeats: int) -> Results:
+    """Times several sides in turns, so that all of them meet the same state of the machine.
+
+    Each side has its own process, as its users would run it. It is created and run once before the timing, which
+    compiles it. Another side than ours that fails there is reported as absent. A turn is two runs, of which only the
+    second counts, as in a long loop: the first one after another side's turn may have to wait for memory that a virtual
+    machine returned to its host.
+
+    Args:
+      makers: side -> function that creates its run; the functions and what the runs return must be picklable.
+      repeats: turns per side.
+
+    Raises:
+      RuntimeError: one of our own sides failed.
     """
     timers, first, absent = {}, {}, {}
     with contextlib.ExitStack() as processes:
@@ -59,7 +72,7 @@ def take_turns(makers: Mapping[str, Callable[[], Run]], repeats: int) -> Results
             process = processes.enter_context(_own_process())
             result, reason = process.submit(_make, make).result()
             if reason is None:
-                first[name], timers[name] = result, lambda process=process: process.submit(_timed_there).result()
+                first[name], timers[name] = result, lambda process=process: process.submit(_time_second_run).result()
             elif name.startswith(OURS):
                 raise RuntimeError(reason)
             else:
@@ -67,15 +80,8 @@ def take_turns(makers: Mapping[str, Callable[[], Run]], repeats: int) -> Results
         return Results(medians(timers, repeats), first, absent)
 
 
-def torch_side(name: str, *arguments: Any, **fields: Any) -> Run:
-    """A side of `torch_sides` by name; imports it only when it is made."""
-    from benchmarks import torch_sides
-
-    return getattr(torch_sides, name)(*arguments, **fields)
-
-
-def medians(timers: Mapping[Any, Callable[[], float]], repeats: int, rest: float = REST) -> dict[Any, float]:
-    """Median seconds of runs that take turns, each after a rest of that many seconds."""
+def medians(timers: Mapping[Name, Callable[[], float]], repeats: int, rest: float = REST) -> dict[Name, float]:
+    """Median seconds per timer; the timers run in turns, each after `rest` seconds."""
     times = {name: [] for name in timers}
     for _ in range(repeats):
         for name, timer in timers.items():
@@ -85,39 +91,14 @@ def medians(timers: Mapping[Any, Callable[[], float]], repeats: int, rest: float
 
 
 def timed(run: Run) -> float:
-    """The seconds of one run."""
+    """The seconds that one run takes."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def _own_process() -> concurrent.futures.ProcessPoolExecutor:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir or ""
-    return concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-
-
-_made: dict[str, Run] = {}  # the run of this process
-
-
-def _make(make: Callable[[], Run]) -> tuple[Any, str | None]:
-    """What a side's first run returns, or why there is none."""
-    try:
-        _made["run"] = make()
-        return _made["run"](), None
-    except ImportError as error:
-        return None, f"not installed: {error.name}"
-    except RuntimeError as error:  # torch.compile without a compiler of C++
-        return None, f"not available: {str(error).strip().splitlines()[0][:80]}"
-
-
-def _timed_there() -> float:
-    _made["run"]()
-    return timed(_made["run"])
-
-
-def print_table(title: str, results: Results, columns: Mapping[str, Mapping[str, str]] | None = None) -> None:
-    """Prints medians and each one's ratio to ours; `columns`: heading -> side -> text."""
-    columns = columns or {}
+def print_table(title: str, results: Results, columns: Mapping[str, Mapping[str, str]]) -> None:
+    """Prints medians and their ratios to ours; `columns` maps heading -> side -> text."""
     table = Table(title=title)
     for heading in ("", "median s", "times ours", *columns):
         table.add_column(heading, justify="right" if heading else "left")
@@ -129,47 +110,82 @@ def print_table(title: str, results: Results, columns: Mapping[str, Mapping[str,
         table.add_row(name, reason)
     peers = [seconds for name, seconds in results.seconds.items() if not name.startswith(OURS)]
     if peers:
-        table.caption = f"the fastest of the others takes {min(peers) / ours:.2f} times as long as ours"
+        table.caption = f"the fastest peer takes {min(peers) / ours:.2f} times as long as ours"
     console.print(table)
 
 
-def relative_difference(ours: Any, theirs: Any) -> float:
-    """Largest difference of two arrays, relative to the second's largest value."""
+def images_per_second(results: Results, images: int) -> dict[str, dict[str, str]]:
+    """A column for `print_table`, for runs over this many images."""
+    return {"images/s": {name: f"{images / seconds:.3g}" for name, seconds in results.seconds.items()}}
+
+
+def relative_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The largest difference between two arrays, relative to the second array's largest value."""
     return float(abs(ours - theirs).max() / abs(theirs).max())
 
 
-def peak_memory(make: Callable[[], Run]) -> int:
-    """Bytes that a side takes at its highest, in a process of its own. `make` and what it holds must be picklable.
+def peak_memory(make: Callable[[], Run], *, preload: str) -> int:
+    """The most bytes that a side needs, measured in its own process.
 
-    On a CPU it is the process's highest resident memory in the second and third run, less what it held before `make`:
-    neither libraries nor what making and compiling left behind count, but all that a run needs does.
+    On a CPU this is the highest resident memory of the process in the second and third run, minus what it held before
+    `make`: memory of libraries, creation and compilation does not count, but everything that a run needs does.
+
+    Args:
+      make: creates the run; it must be picklable.
+      preload: module whose import loads the libraries of all sides, if they are installed.
     """
     with _own_process() as process:
-        return process.submit(_peak_memory, make).result()
+        return process.submit(_peak_memory, make, preload).result()
 
 
-def _peak_memory(make: Callable[[], Run]) -> int:
+def _own_process() -> concurrent.futures.ProcessPoolExecutor:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = jax.config.values["jax_compilation_cache_dir"] or ""
+    return concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+
+_made: dict[str, Run] = {}  # the run of this process
+
+
+def _make(make: Callable[[], Run]) -> tuple[Any, str | None]:
+    """Creates this process's run; returns the result of the first run, or the reason why it failed."""
+    try:
+        _made["run"] = make()
+        return _made["run"](), None
+    except ImportError as error:
+        return None, f"not installed: {error.name}"
+    except RuntimeError as error:  # torch.compile without a C++ compiler
+        return None, f"not available: {str(error).strip().splitlines()[0][:80]}"
+
+
+def _time_second_run() -> float:
+    _made["run"]()
+    return timed(_made["run"])
+
+
+def _peak_memory(make: Callable[[], Run], preload: str) -> int:
     jax.devices()
     with contextlib.suppress(ImportError):
-        import benchmarks.torch_sides  # noqa: F401
+        importlib.import_module(preload)
     before = _resident_bytes("VmRSS")
     run = make()
     run()
-    _give_back()
+    _release_memory()
     for _ in range(2):
         run()
     on_device = getattr(run, "device_peak_bytes", lambda: None)()
     return on_device or _resident_bytes("VmHWM") - before
 
 
-def _give_back() -> None:
-    """Returns what is free to the system, and forgets how high the memory has been (Linux)."""
+def _release_memory() -> None:
+    """Returns free memory to the system and resets the peak of the resident memory (Linux)."""
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
 def _resident_bytes(kind: str) -> int:
-    """Resident memory of this process: "VmRSS" now, "VmHWM" at its highest."""
+    """Resident memory of this process: "VmRSS" is the current value, "VmHWM" the peak."""
     status = pathlib.Path("/proc/self/status").read_text()
-    return int(re.search(rf"{kind}:\s+(\d+) kB", status)[1]) * 1024
+    found = re.search(rf"{kind}:\s+(\d+) kB", status)
+    assert found, f"/proc/self/status has no {kind}"
+    return int(found[1]) * 1024

@@ -1,9 +1,9 @@
-"""Times real processes from start to the first step of training, with a cold and a warm compilation cache.
+"""Times real processes from start to the first training step, with a cold and a warm compilation cache.
 
     python -m benchmarks.startup [--config=configs/quickstart.py] [--repeats=2] [-- --config.model.backbone=resnet101]
 
-Runs `main.py --mode=train` with a cache in a temporary folder, a new one for each cold start, until it reports its
-first step; the data set is prepared before. Cold and warm starts alternate.
+Runs `main.py --mode=train` until it reports its first step. The cache is in a temporary folder, a new one for each cold
+start; the data set is prepared beforehand. Cold and warm starts alternate.
 """
 
 import os
@@ -20,12 +20,13 @@ from benchmarks import workload
 from benchmarks.side_by_side import console
 
 
-def seconds_to_first_step(arguments: list[str], workdir: pathlib.Path, cache: pathlib.Path) -> float:
-    """Starts training in a new process, stops it after its first step, and says when that was."""
+def seconds_to_first_step(arguments: list[str], *, workdir: pathlib.Path, cache: pathlib.Path) -> float:
+    """Starts training in a new process, stops it after its first step, and returns the seconds until then."""
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "main.py", *arguments, f"--workdir={workdir}", "--config.training.log_every=1"]
     start = time.perf_counter()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
         for line in process.stdout:
             if line.startswith("step 1 of "):
                 seconds = time.perf_counter() - start
@@ -36,19 +37,20 @@ def seconds_to_first_step(arguments: list[str], workdir: pathlib.Path, cache: pa
 
 def main() -> None:
     """Prints the table."""
-    parser = workload.described(__doc__)
+    parser = workload.argument_parser(__doc__)
     parser.add_argument("--config", default="configs/quickstart.py", help="configuration of the training")
-    parser.add_argument("--repeats", type=int, default=2, help="starts of each kind")
+    parser.add_argument("--repeats", type=int, default=2, help="cold and warm starts")
     parser.add_argument("flags", nargs="*", help="for main.py, such as --config.training.batch_size=2, after --")
     flags = parser.parse_args()
     times = {"cold": [], "warm": []}
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
         arguments = [f"--config={flags.config}", f"--config.dataset.data_dir={folder / 'data'}", *flags.flags]
         subprocess.run([sys.executable, "main.py", *arguments, "--mode=prepare"], check=True, stdout=subprocess.DEVNULL)
         for i in range(flags.repeats):
             for kind, seconds in times.items():
-                seconds.append(seconds_to_first_step(arguments, folder / f"{kind}_{i}", folder / f"cache_{i}"))
+                workdir, cache = folder / f"{kind}_{i}", folder / f"cache_{i}"
+                seconds.append(seconds_to_first_step(arguments, workdir=workdir, cache=cache))
     cold, warm = (statistics.median(seconds) for seconds in times.values())
     title = " ".join(["start to first step,", flags.config, *flags.flags])
     table = Table("compilation cache", "median s", "of cold", title=title)

@@ -1,25 +1,26 @@
-"""The multi-task loss in plain PyTorch, as `dmlcsr_jax.losses.multi_task_loss` without a teacher.
+"""The multi-task loss in plain PyTorch, like `dmlcsr_jax.losses.multi_task_loss` without a teacher.
 
-Lovász-softmax goes class by class and sorts each, as its authors' and the published code do.
+Lovász-softmax sorts the pixels class by class, like its authors' code and the published code.
 `tests/benchmarks/torch_network_test.py` checks all terms.
 """
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.torch_network import resize
-from dmlcsr_jax.datasets.spec import IGNORE_ID
 from dmlcsr_jax.losses import LossWeights
-from dmlcsr_jax.types import Predictions
+from dmlcsr_jax.types import IGNORE_ID
 
 
-def multi_task_loss(predictions: Predictions, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def multi_task_loss(predictions: Iterable[Tensor], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted total and its terms.
 
     Args:
-      predictions: logits [B, ..., h, w] at any size.
-      labels: [B, H, W] int64, 255 to ignore.
+      predictions: parsing, binary and category edge logits [B, ..., h, w] at any size.
+      labels: [B, H, W] int64; 255 is ignored.
     """
     parsing, binary, category = (resize(_at_least_float32(logits), labels.shape[1:]) for logits in predictions)
     binary_edges, category_edges = edge_labels(labels)
@@ -40,7 +41,7 @@ def _at_least_float32(logits: Tensor) -> Tensor:
 
 
 def lovasz_softmax(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Lovász-softmax over the classes present, of probabilities [B, C, H, W] and labels [B, H, W]."""
+    """Lovász-softmax over the classes that occur, from probabilities [B, C, H, W] and labels [B, H, W]."""
     num_classes = probabilities.shape[1]
     labels = labels.flatten()
     valid = labels != IGNORE_ID
@@ -56,7 +57,7 @@ def lovasz_softmax(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def jaccard_steps(foreground: Tensor) -> Tensor:
-    """How much the Jaccard loss grows with each further pixel taken as wrong, in this order."""
+    """The increase of the Jaccard loss with each further pixel that is wrong, in this order."""
     positives = foreground.sum()
     jaccard = 1 - (positives - foreground.cumsum(0)) / (positives + (1 - foreground).cumsum(0))
     jaccard[1:] = jaccard[1:] - jaccard[:-1]
@@ -70,12 +71,12 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def edge_attention(losses: Tensor, edges: Tensor) -> Tensor:
-    """Mean over pictures of the mean of `losses` on `edges`, both [B, H, W]."""
+    """The mean over images of the mean of `losses` on `edges`, both [B, H, W]."""
     return ((losses * edges).sum((1, 2)) / edges.sum((1, 2)).clamp(min=1)).mean()
 
 
 def edge_labels(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Binary and category edge labels [B, H, W] of [B, H, W], widened by a 3x3 box."""
+    """Binary and category edge labels [B, H, W] of labels [B, H, W], dilated by a 3x3 box."""
     height, width = labels.shape[1:]
     padded = functional.pad(labels, (1, 1, 1, 1), value=IGNORE_ID)
     edges = torch.zeros_like(labels, dtype=torch.bool)

@@ -1,7 +1,7 @@
-"""The network once more in plain PyTorch, to measure against; state-dict names are those of the published weights.
+"""The same network in plain PyTorch, for comparison; its state dict has the names of the published weights.
 
-Modules are NCHW. `torch_network_of(variables)` computes what `dmlcsr_jax.models.DMLCSR` computes of the
-same variables, in training mode too; `tests/benchmarks/torch_network_test.py` checks it.
+Modules are NCHW. `torch_network_of(variables)` computes the same as `dmlcsr_jax.models.DMLCSR` from the same variables,
+also in training mode; `tests/benchmarks/torch_network_test.py` checks this.
 """
 
 from collections.abc import Mapping
@@ -20,9 +20,12 @@ from dmlcsr_jax.types import Predictions
 
 
 class Norm(nn.Module):
-    """Activated batch norm: f((x - mean) / sqrt(var + 1e-5) * (|weight| + 1e-5) + bias), or the plain one."""
+    """Activated batch norm: f((x - mean) / sqrt(var + 1e-5) * (|weight| + 1e-5) + bias); plain if not `absolute`."""
 
-    def __init__(self, channels: int, activation: str = "leaky_relu", absolute: bool = True):
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, activation: str = "leaky_relu", *, absolute: bool = True):
         super().__init__()
         self.activation, self.absolute, self.momentum = activation, absolute, 0.1
         self.weight = nn.Parameter(torch.ones(channels))
@@ -32,7 +35,7 @@ class Norm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, ...] -> [B, C, ...]; the activation overwrites its input, as is usual to save memory."""
+        """[B, C, ...] -> [B, C, ...]; the activation overwrites its input to save memory."""
         weight = self.weight.abs() + EPSILON if self.absolute else self.weight
         statistics = self.running_mean, self.running_var
         x = functional.batch_norm(x, *statistics, weight, self.bias, self.training, self.momentum, EPSILON)
@@ -53,14 +56,14 @@ def conv_norm(inside: int, outside: int, size: int = 1, **fields: Any) -> list[n
 
 
 def resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Bilinear, corners aligned."""
+    """Resizes [B, C, H, W] bilinearly with aligned corners."""
     return functional.interpolate(x, tuple(size), mode="bilinear", align_corners=True)
 
 
 class Block(nn.Module):
     """Residual block with a bottleneck (1x1, 3x3, 1x1) or a basic branch (3x3, 3x3)."""
 
-    def __init__(self, inside: int, width: int, bottleneck: bool, stride: int, dilation: int):
+    def __init__(self, inside: int, width: int, *, bottleneck: bool, stride: int, dilation: int):
         super().__init__()
         outside = 4 * width if bottleneck else width
         spatial = {"stride": stride, "dilation": dilation}
@@ -86,7 +89,7 @@ class Block(nn.Module):
 
 
 class SpatialGraph(nn.Module):
-    """Attention among channels and a graph convolution on the coarse map."""
+    """Attention between channels and a graph convolution on the coarse map."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -106,7 +109,7 @@ class SpatialGraph(nn.Module):
 
 
 class DualGraph(nn.Module):
-    """Spatial and channel graph side by side."""
+    """The spatial and the channel graph in parallel."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -149,9 +152,9 @@ class ContextHead(nn.Module):
 
 
 class ParsingHead(nn.Module):
-    """Context at stride 8 joined with the first stage's features at stride 4."""
+    """Combines context at stride 8 with the first stage's features at stride 4."""
 
-    def __init__(self, context: int, low_level: int, num_classes: int, width: int):
+    def __init__(self, *, context: int, low_level: int, num_classes: int, width: int):
         super().__init__()
         reduced = 3 * width // 4
         self.conv1 = nn.Sequential(*conv_norm(context, 4 * width))
@@ -166,7 +169,7 @@ class ParsingHead(nn.Module):
 
 
 class EdgeHead(nn.Module):
-    """Binary and category edges from three stages."""
+    """Binary and category edges from the first three stages."""
 
     def __init__(self, inside: list[int], num_classes: int, width: int):
         super().__init__()
@@ -184,12 +187,12 @@ class EdgeHead(nn.Module):
 
 
 class TorchDMLCSR(nn.Module):
-    """DML-CSR with the published deep stem and activated batch norm; fields as `dmlcsr_jax.models.DMLCSR`."""
+    """DML-CSR with the published deep stem and activated batch norm; fields as in `dmlcsr_jax.models.DMLCSR`."""
 
     def __init__(self, num_classes: int, backbone: str = "resnet101", width: int = 64):
         super().__init__()
         encoder = get_backbone(backbone, make=LayerFactory())
-        assert isinstance(encoder, ResNet), f"{backbone} is no ResNet"
+        assert isinstance(encoder, ResNet), f"{backbone} is not a ResNet; PyTorch has only those"
         sizes, bottleneck = encoder.stage_sizes, encoder.bottleneck
         self.conv1, self.bn1 = conv(3, width, 3, stride=2), Norm(width, "relu")
         self.conv2, self.bn2 = conv(width, width, 3), Norm(width, "relu")
@@ -197,16 +200,22 @@ class TorchDMLCSR(nn.Module):
         channels = [2 * width, *(width * 2**stage * (4 if bottleneck else 1) for stage in range(4))]
         for stage, size in enumerate(sizes):
             blocks = [
-                Block(channels[stage + (i > 0)], width * 2**stage, bottleneck, 1 if i else STRIDES[stage], dilation)
-                for i, dilation in enumerate([DILATIONS[stage]] * size)
+                Block(
+                    channels[stage + (i > 0)],
+                    width * 2**stage,
+                    bottleneck=bottleneck,
+                    stride=1 if i else STRIDES[stage],
+                    dilation=DILATIONS[stage],
+                )
+                for i in range(size)
             ]
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
         self.context = ContextHead(channels[4], 8 * width)
-        self.layer6 = ParsingHead(8 * width, channels[1], num_classes, width)
+        self.layer6 = ParsingHead(context=8 * width, low_level=channels[1], num_classes=num_classes, width=width)
         self.edge_layer = EdgeHead(channels[1:4], num_classes, width)
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        """Pictures [B, 3, H, W] -> the four stages' features."""
+        """Images [B, 3, H, W] -> the features of the four stages."""
         for i in (1, 2, 3):
             x = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(x))
         x, features = functional.max_pool2d(x, 3, 2, 1), []
@@ -216,7 +225,7 @@ class TorchDMLCSR(nn.Module):
         return features
 
     def parse(self, x: Tensor) -> Tensor:
-        """The parsing logits [B, C, H / 4, W / 4] alone."""
+        """The parsing logits [B, C, H / 4, W / 4] without the edge heads."""
         features = self.encode(x)
         return self.layer6(self.context(features[3]), features[0])
 

@@ -2,32 +2,32 @@
 
     python -m benchmarks.train_step [--size 241 473] [--batch 2 1] [--remat] [--dtype=bfloat16] [--repeats=3]
 
-Sizes and batches go in pairs. Both sides start from the same drawn weights, see the same drawn faces, and run by
-turns, each in a process of its own; "first loss" shows that they do the same. Peak memory is measured in other
-processes (parameters and optimizer included, compiling and libraries not), on a GPU what is allocated on it.
-`--remat` adds our step with rematd residual blocks. For bfloat16 PyTorch has automatic mixed precision,
-and its channels innermost on a GPU. On an accelerator the table adds the share of the chip's peak, from the operations
-that XLA counts in the step without rematerialisation.
+Sizes and batches are paired. Both sides start from the same random weights and see the same drawn faces. They run in
+turns, each in its own process; "first loss" shows that they compute the same. Peak memory is measured in further
+processes: parameters and optimizer are included, compilation and libraries are not; on a GPU it is what is allocated
+there. `--remat` adds our step with rematerialized residual blocks. For bfloat16 PyTorch uses automatic mixed precision,
+and on a GPU channels-last. On an accelerator the table adds the share of the chip's peak, from the operations that XLA
+counts in the step without rematerialization.
 """
 
 import tempfile
 from functools import partial
+from typing import Any
 
 import jax
 import optax
 
-from benchmarks import side_by_side, workload
+from benchmarks import peers, side_by_side, workload
 from benchmarks.side_by_side import OURS, Run
 from benchmarks.workload import Workload
-from configs import default
 from dmlcsr_jax.devices import AXIS, replicate, shard
 from dmlcsr_jax.losses import LossWeights
-from dmlcsr_jax.training.optimizer import make_optimizer
-from dmlcsr_jax.training.state import create_state
+from dmlcsr_jax.training.optimizer import OptimizerSettings, make_optimizer
+from dmlcsr_jax.training.state import TrainState, create_state
 from dmlcsr_jax.training.steps import make_train_step
 from dmlcsr_jax.types import Batch, Preprocessing
 
-# Dense bfloat16 operations a second with float32 sums, from the makers' data sheets, by what JAX calls the chip.
+# Dense bfloat16 operations per second with float32 sums, from the vendors' data sheets, by JAX's name of the chip.
 PEAKS = {
     "NVIDIA H200": 989e12,
     "NVIDIA H100 80GB HBM3": 989e12,
@@ -44,20 +44,25 @@ PEAKS = {
 }
 
 
-def prepared_step(work: Workload, remat: bool = False):
-    """The package's own step on one device, with a state and a batch for it."""
-    optimizer = make_optimizer(default.get_config(), optax.constant_schedule(1e-3))
-    model = work.model(axis_name=AXIS, remat=remat)
-    device = jax.local_devices()[:1]
-    step = make_train_step(model, optimizer, LossWeights(), Preprocessing(), devices=device)
+def prepared_step(work: Workload, *, remat: bool = False) -> tuple[Any, TrainState, Batch]:
+    """The package's own step on one device (pmapped), with a state and a batch for it."""
+    optimizer = make_optimizer(OptimizerSettings(), optax.constant_schedule(1e-3))
+    devices = jax.local_devices()[:1]
+    step = make_train_step(
+        work.model(axis_name=AXIS, remat=remat),
+        optimizer,
+        weights=LossWeights(),
+        preprocessing=Preprocessing(),
+        devices=devices,
+    )
     images, labels = work.faces()
     batch = shard(Batch(images, labels, labels[:, 0, 0] >= 0), 1)
-    return step, replicate(create_state(work.variables(), optimizer), device), batch
+    return step, replicate(create_state(work.variables(), optimizer), devices), batch
 
 
-def ours(work: Workload, remat: bool = False) -> Run:
-    """The step as a run that returns the loss."""
-    step, state, batch = prepared_step(work, remat)
+def ours(work: Workload, *, remat: bool = False) -> Run:
+    """Our training step; the run returns the loss."""
+    step, state, batch = prepared_step(work, remat=remat)
 
     def run() -> float:
         nonlocal state
@@ -66,12 +71,12 @@ def ours(work: Workload, remat: bool = False) -> Run:
         return float(terms["total"])
 
     if workload.on_accelerator():
-        run.device_peak_bytes = lambda: jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]
+        run.device_peak_bytes = _device_peak_bytes  # pyright: ignore[reportFunctionMemberAccess]
     return run
 
 
 def share_of_peak(work: Workload, seconds: float) -> str:
-    """Operations of one step by the time it took, in percent of what the chip can do; "" where that is unknown."""
+    """The step's operations per second in percent of the chip's peak; "" if the peak is unknown."""
     peak = PEAKS.get(jax.local_devices()[0].device_kind)
     if peak is None or work.dtype != "bfloat16":
         return ""
@@ -79,40 +84,48 @@ def share_of_peak(work: Workload, seconds: float) -> str:
     return f"{step.lower(state, batch).cost_analysis()['flops'] / seconds / peak:.1%}"
 
 
-def main() -> None:
-    """Prints a table a workload."""
-    parser = workload.described(__doc__)
-    parser.add_argument("--size", type=int, nargs="+", default=[241, 473], help="sides of the pictures")
-    parser.add_argument("--batch", type=int, nargs="+", default=[2, 1], help="pictures of a step, one number a size")
-    parser.add_argument("--remat", action="store_true", help="also with rematd blocks")
-    workload.network_flags(parser)
-    flags = parser.parse_args()
-    if len(flags.size) != len(flags.batch):
-        parser.error(f"there are {len(flags.size)} sizes and {len(flags.batch)} batches; give as many of each")
-    with tempfile.TemporaryDirectory() as folder:
-        if not jax.config.jax_compilation_cache_dir:  # each side's own process need not compile again
-            jax.config.update("jax_compilation_cache_dir", folder)
-        for size, batch in zip(flags.size, flags.batch, strict=True):
-            measure(Workload(size, batch, flags.backbone, flags.width, flags.dtype), flags.remat, flags.repeats)
-
-
-def measure(work: Workload, remat: bool, repeats: int) -> None:
-    """Measures memory, then time, and prints the table."""
+def measure(work: Workload, *, remat: bool, repeats: int) -> None:
+    """Measures time, then memory, and prints the table."""
     makers = {OURS: partial(ours, work)}
     if remat:
-        makers[f"{OURS}, rematd"] = partial(ours, work, remat=True)
-    makers["PyTorch"] = partial(side_by_side.torch_side, "training_step", work)
+        makers[f"{OURS}, remat"] = partial(ours, work, remat=True)
+    makers["PyTorch"] = partial(peers.torch_side, "training_step", work)
     results = side_by_side.take_turns(makers, repeats)
-    memory = {name: side_by_side.peak_memory(makers[name]) for name in results.seconds}
+    memory = {name: side_by_side.peak_memory(makers[name], preload=peers.MODULE) for name in results.seconds}
     columns = {
-        "pictures/s": {name: f"{work.batch / seconds:.3g}" for name, seconds in results.seconds.items()},
-        "peak GB": {name: f"{bytes_ / 1e9:.2f}" for name, bytes_ in memory.items()},
-        "of ours": {name: f"{bytes_ / memory[OURS]:.2f}" for name, bytes_ in memory.items()},
+        **side_by_side.images_per_second(results, work.batch),
+        "peak GB": {name: f"{size / 1e9:.2f}" for name, size in memory.items()},
+        "of ours": {name: f"{size / memory[OURS]:.2f}" for name, size in memory.items()},
         "first loss": {name: f"{loss:.5f}" for name, loss in results.first.items()},
     }
     if workload.on_accelerator():
         columns["of the peak"] = {name: share_of_peak(work, seconds) for name, seconds in results.seconds.items()}
     side_by_side.print_table(f"training step: {work}, on {jax.devices()[0].device_kind}", results, columns)
+
+
+def main() -> None:
+    """Prints one table per size."""
+    parser = workload.argument_parser(__doc__)
+    parser.add_argument("--size", type=int, nargs="+", default=[241, 473], help="heights and widths of the images")
+    parser.add_argument("--batch", type=int, nargs="+", default=[2, 1], help="images per step, one number per size")
+    parser.add_argument("--remat", action="store_true", help="also measure rematerialized blocks")
+    workload.add_network_flags(parser)
+    flags = parser.parse_args()
+    if len(flags.size) != len(flags.batch):
+        parser.error(f"--size has {len(flags.size)} numbers and --batch has {len(flags.batch)}; they must be as many")
+    side_by_side.set_environment()
+    with tempfile.TemporaryDirectory() as folder:
+        if not jax.config.values["jax_compilation_cache_dir"]:  # both processes of a side share what was compiled
+            jax.config.update("jax_compilation_cache_dir", folder)
+        for size, batch in zip(flags.size, flags.batch, strict=True):
+            work = Workload(size, batch, flags.backbone, flags.width, flags.dtype)
+            measure(work, remat=flags.remat, repeats=flags.repeats)
+
+
+def _device_peak_bytes() -> int:
+    statistics = jax.local_devices()[0].memory_stats()
+    assert statistics, "the device reports no memory statistics"
+    return statistics["peak_bytes_in_use"]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks work on: a network with drawn weights, and drawn faces."""
+"""What the benchmarks process: a network with random weights, and drawn faces."""
 
 import argparse
 import dataclasses
@@ -18,11 +18,14 @@ NUM_CLASSES = 19
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """A network and a batch; fields as of DMLCSR.
+    """A network and a batch.
 
     Attributes:
-      size: side of the square pictures.
-      batch: pictures.
+      size: height and width of the images.
+      batch: images per batch.
+      backbone: the encoder, as in `DMLCSR`.
+      width: channels of the encoder's first stage.
+      dtype: "float32" or "bfloat16", the dtype of the computation.
     """
 
     size: int
@@ -35,11 +38,11 @@ class Workload:
         return f"{self.backbone}, width {self.width}, {self.dtype}, {self.size}², batch {self.batch}"
 
     def model(self, **fields: Any) -> DMLCSR:
-        """The network."""
+        """The network; `fields` are further attributes of `DMLCSR`."""
         return DMLCSR(NUM_CLASSES, backbone=self.backbone, width=self.width, dtype=jnp.dtype(self.dtype), **fields)
 
     def variables(self) -> dict[str, Any]:
-        """Its variables, numpy arrays; the dual graph takes part (its factors begin at zero)."""
+        """The network's variables as numpy arrays; the dual graph's factors, initially 0, are 0.5."""
         variables = jax.tree.map(np.asarray, init_variables(self.model(), seed=0))
         graph = variables["params"]["context"]["dualgcn"]
         graph["gamma1"] = graph["gcn_local_attention"]["gamma"] = np.float32(0.5)
@@ -51,24 +54,24 @@ class Workload:
         return np.stack(images), np.stack(labels)
 
 
-def network_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds what every benchmark of the network takes."""
-    parser.add_argument("--backbone", choices=BACKBONES, default="resnet101", help="encoder")
-    parser.add_argument("--width", type=int, default=64, help="channels of the encoder's first stage")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the computation")
-    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each side")
-
-
-def described(doc: str) -> argparse.ArgumentParser:
-    """A parser of flags that shows a module's docstring."""
+def argument_parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser of command-line flags whose help starts with a module's docstring."""
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
+def add_network_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that all benchmarks of the network share."""
+    parser.add_argument("--backbone", choices=BACKBONES, default="resnet101", help="encoder; PyTorch has ResNets only")
+    parser.add_argument("--width", type=int, default=64, help="channels of the encoder's first stage")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the computation")
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs per side")
+
+
 def on_accelerator() -> bool:
-    """Whether JAX computes on anything but a CPU."""
+    """Whether JAX runs on a GPU or TPU."""
     return jax.default_backend() != "cpu"
 
 
-def waited(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    """A run of a JAX function, which waits for its result."""
+def blocking(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """A run of a JAX function that waits for the result."""
     return lambda: jax.block_until_ready(function(*arguments))

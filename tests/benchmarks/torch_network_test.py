@@ -1,4 +1,4 @@
-"""What the benchmarks measure against computes the same as the package."""
+"""The PyTorch network and losses of the benchmarks compute the same as the package."""
 
 import jax
 import jax.numpy as jnp
