@@ -5,15 +5,23 @@ import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from absl import logging
 
-from dmlcsr_jax.command import Command, Help, parse
+from dmlcsr_jax import environment
 from dmlcsr_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from dmlcsr_jax.command import Command
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs a command line and exits with status 1 and one line on stderr if it fails."""
+    """Runs a command line, by default the program's own; exits with status 1 and one line on stderr if it fails."""
+    if argv is None:
+        environment.use_huge_pages()  # first, because it restarts the program
+    from dmlcsr_jax.command import Help, parse  # imports JAX
+
     logging.set_verbosity(logging.WARNING)
     command = None
     try:
@@ -29,11 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit("stopped" + "; the same command resumes from the last checkpoint" * training)
 
 
-def run(command: Command) -> None:
-    """Runs a command; imports JAX late, so that --help and a wrong flag answer at once."""
-    from dmlcsr_jax import environment
-
-    environment.use_huge_pages()
+def run(command: "Command") -> None:
+    """Runs a command. What it needs is imported late, so that --help and a wrong flag answer at once."""
     environment.compute_in_order()
     environment.use_compilation_cache()
 
