@@ -24,15 +24,15 @@ print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), *sys.argv[1:], sep="|")
         (f"{FLAG}=true", f"{FLAG}=true"),
     ],
 )
-def test_only_what_the_user_left_open_is_chosen(monkeypatch, before, after):
+def test_a_flag_that_the_user_set_is_kept(monkeypatch, before, after):
     monkeypatch.setenv("XLA_FLAGS", before)
     environment.compute_in_order()
     assert os.environ["XLA_FLAGS"] == after
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has huge pages to ask for")
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has this setting")
 @pytest.mark.parametrize(("own", "starts"), [(None, 2), ("glibc.malloc.check=0", 1)])
-def test_a_program_starts_anew_once_and_stays_what_it_was(own, starts):
+def test_a_program_restarts_once_with_the_same_arguments(own, starts):
     given = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
     given |= {"GLIBC_TUNABLES": own} if own else {}
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, "--flag=a b", "photo.jpg"]

@@ -1,4 +1,4 @@
-"""A run that is killed, anywhere and often, ends as one that never was. Real processes, real signals, real disks."""
+"""A run that is killed, anywhere and often, ends like an uninterrupted one. Real processes, real signals, real disks."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from dmlcsr_jax.checkpoints import step_folders
 
 ROOT = pathlib.Path(__file__).parents[1]
 ONE_DEVICE = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-STEPS = 16  # 4 an epoch: one epoch, then three cycles of one
+STEPS = 16  # 4 per epoch: one epoch, then three cycles of one epoch
 pytestmark = pytest.mark.slow
 
 
@@ -32,7 +32,7 @@ def command(folder, workdir, *arguments):
         "--config.input.height=32",
         "--config.input.width=32",
         "--config.training.epochs=4",
-        "--config.training.checkpoint_every=3",  # not where the log's lines are, nor the cycles' ends
+        "--config.training.checkpoint_every=3",  # out of step with the log and with the ends of cycles
         "--config.training.log_every=4",
         *arguments,
     ]
@@ -59,7 +59,7 @@ def items(workdir):
 
 
 def history(workdir):
-    """The lines of metrics.jsonl without the clock."""
+    """The lines of metrics.jsonl, without the rates, which depend on the clock."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if "per_second" not in name} for line in lines]
 
@@ -81,9 +81,9 @@ def assert_same_run(workdir, other):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that nobody stopped, and the seconds that it took."""
+    """The folder of an uninterrupted run, and the seconds that it took."""
     folder = tmp_path_factory.mktemp("whole")
-    finish(start(folder, folder / "warm-up"))  # fills the compilation cache, so that kills fall into work
+    finish(start(folder, folder / "warm-up"))  # fills the compilation cache, so that kills hit the work itself
     began = time.monotonic()
     finish(start(folder, folder / "run"))
     assert_same_run(folder / "run", folder / "warm-up")
@@ -92,15 +92,15 @@ def whole(tmp_path_factory):
 
 def test_ten_kills_change_nothing(whole, tmp_path):
     folder, seconds = whole
-    chance = random.Random(0)
+    delays = random.Random(0)
     kills = 0
     while kills < 10:
         process = start(folder, tmp_path)
-        # Later and later, so that every part of the run is met: steps, saves, re-estimation, evaluation.
-        time.sleep(seconds * chance.uniform(0.3, 1.0))
+        # Random moments hit every part of the run: steps, saves, recomputed statistics, evaluation.
+        time.sleep(seconds * delays.uniform(0.3, 1.0))
         if process.poll() is not None and step_folders(tmp_path)[0].name == str(STEPS):
-            seconds *= 0.8  # the machine has less to do than when the run was timed
-            for path in sorted(tmp_path.rglob("*"), reverse=True):  # done before the tenth kill: once more
+            seconds *= 0.8  # the machine is less busy than when the run was timed
+            for path in sorted(tmp_path.rglob("*"), reverse=True):  # it finished before the tenth kill: start over
                 path.unlink() if path.is_file() else path.rmdir()
             continue
         process.send_signal(signal.SIGKILL)
@@ -117,20 +117,20 @@ def wait_for(process, ready):
     assert process.poll() is None, process.communicate()[0]
 
 
-def test_sigterm_saves_and_says_how_to_go_on(whole, tmp_path):
+def test_sigterm_saves_and_prints_how_to_resume(whole, tmp_path):
     folder, _ = whole
     process = start(folder, tmp_path)
     wait_for(process, lambda: step_folders(tmp_path))
     process.send_signal(signal.SIGTERM)
     output = finish(process, status=0)
     stopped = int(step_folders(tmp_path)[0].name)
-    assert f"stopped by SIGTERM after step {stopped}; the same command goes on from there" in output
+    assert f"stopped by SIGTERM after step {stopped}; the same command resumes from there" in output
     assert stopped < STEPS
-    assert f"going on from the checkpoint of step {stopped}" in finish(start(folder, tmp_path))
+    assert f"resuming from the checkpoint of step {stopped}" in finish(start(folder, tmp_path))
     assert_same_run(tmp_path, folder / "run")
 
 
-def test_a_truncated_newest_checkpoint_is_passed_over(whole, tmp_path):
+def test_a_truncated_newest_checkpoint_is_skipped(whole, tmp_path):
     folder, _ = whole
     process = start(folder, tmp_path)
     wait_for(process, lambda: len(step_folders(tmp_path)) > 1)
@@ -141,9 +141,9 @@ def test_a_truncated_newest_checkpoint_is_passed_over(whole, tmp_path):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:20])
     output = finish(start(folder, tmp_path))
-    output = "".join(output.split())  # lines break anywhere, in paths too
-    assert f"{newest}cannotbereadasacheckpoint" in output
-    assert f"goingonfromthecheckpointofstep{before.name}of" in output
+    output = "".join(output.split())  # lines are wrapped anywhere, even in paths
+    assert f"{newest}cannotbereadasacheckpoint;skipped" in output
+    assert f"resumingfromthecheckpointofstep{before.name}of" in output
     assert_same_run(tmp_path, folder / "run")
 
 
@@ -155,8 +155,8 @@ def test_infinite_loss_names_its_step_and_keeps_the_checkpoints(whole, tmp_path)
     assert "Traceback" not in output
 
 
-def test_a_full_disk_stops_the_run_with_a_line(whole, tmp_path):
-    """The system refuses to write more than so much to a file, as it does when a disk is full."""
+def test_a_full_disk_stops_the_run_with_one_line(whole, tmp_path):
+    """`ulimit` makes the system refuse to let a file grow, as it does when a disk is full."""
     folder, _ = whole
     process = start(folder, tmp_path)
     wait_for(process, lambda: step_folders(tmp_path))
