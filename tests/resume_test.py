@@ -1,4 +1,4 @@
-"""A run that is killed, anywhere and often, ends like an uninterrupted one. Real processes, real signals, real disks."""
+"""A run that is killed, anywhere and often, ends like an uninterrupted one. Real processes, signals and disks."""
 
 import json
 import os
