@@ -58,7 +58,7 @@ def recompute_statistics(work: Workload, source: Examples) -> Run:
     def run() -> np.ndarray:
         batches = (batch for batch, _ in eval_batches(source, size=(work.size, work.size), batch_size=work.batch))
         statistics = recompute_batch_stats(step, variables, batch_stats, batches)
-        return np.asarray(statistics["encoder"]["bn1"]["mean"])
+        return np.asarray(statistics["context"]["conva_1"]["mean"])
 
     return run
 

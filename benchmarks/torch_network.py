@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models.backbones import get_backbone
 from dmlcsr_jax.models.backbones.resnet import DILATIONS, STRIDES, ResNet
 from dmlcsr_jax.models.layers import EPSILON, LayerFactory
@@ -192,7 +193,8 @@ class TorchDMLCSR(nn.Module):
     def __init__(self, num_classes: int, backbone: str = "resnet101", width: int = 64):
         super().__init__()
         encoder = get_backbone(backbone, make=LayerFactory())
-        assert isinstance(encoder, ResNet), f"{backbone} is not a ResNet; PyTorch has only those"
+        if not isinstance(encoder, ResNet):
+            raise RuntimeError(f"{backbone} is not a ResNet, which is all that the peer has")
         sizes, bottleneck = encoder.stage_sizes, encoder.bottleneck
         self.conv1, self.bn1 = conv(3, width, 3, stride=2), Norm(width, "relu")
         self.conv2, self.bn2 = conv(width, width, 3), Norm(width, "relu")
@@ -238,7 +240,10 @@ class TorchDMLCSR(nn.Module):
 def torch_network_of(variables: Mapping[str, Any]) -> TorchDMLCSR:
     """The PyTorch network with these Flax variables (deep stem, activated batch norm, all heads), in inference mode."""
     state_dict = {name: torch.tensor(array) for name, array in to_torch(variables).items()}
-    fields = architecture(state_dict)
+    try:
+        fields = architecture(state_dict)
+    except UserError as error:
+        raise RuntimeError("the peer has only ResNets") from error
     network = TorchDMLCSR(fields["num_classes"], fields["backbone"], fields["width"])
     network = network.to(state_dict["conv1.weight"].dtype)
     network.load_state_dict(state_dict)

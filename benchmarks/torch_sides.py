@@ -175,7 +175,7 @@ def recompute_statistics(work: Workload, source: Examples) -> Run:
                     norm.momentum = 1 / number
                 network(x.to(device()))
         wait()
-        return network.bn1.running_mean.cpu().numpy().copy()
+        return network.context.conva[1].running_mean.cpu().numpy().copy()
 
     return run
 

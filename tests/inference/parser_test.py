@@ -19,6 +19,7 @@ from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.geometry import affine_matrix, restore_labels, whole_image
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.types import Preprocessing
+from tests.same_labels import assert_same_labels
 
 MODEL = Experiment.from_config(default.get_config("debug")).model
 RNG = np.random.default_rng(0)
@@ -73,10 +74,10 @@ def test_labels_are_those_of_the_published_pipeline(parser, variables, tmp_path)
     values = (warped.astype(np.float32) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
     model = create_model(19, **MODEL)
     logits = jax.jit(model.apply)(variables, values[None].astype(np.float32)).parsing
-    expected = np.argmax(resize_bilinear(logits, (48, 48))[0], -1).astype(np.uint8)
-    expected = restore_labels(expected, width, height)
-    assert len(np.unique(expected)) > 3
-    assert (face.labels == expected).mean() > 0.999
+    (crop,) = face.crops
+    assert len(np.unique(crop.labels)) > 3
+    assert_same_labels(crop.labels, resize_bilinear(logits, (48, 48))[0])
+    np.testing.assert_array_equal(face.labels, restore_labels(crop.labels, width, height))
 
 
 def test_sizes_order_and_masks(parser):
@@ -87,7 +88,7 @@ def test_sizes_order_and_masks(parser):
         assert face.overlay().shape == image.shape and face.overlay().dtype == np.uint8
         np.testing.assert_array_equal(face.image, image)
         (alone,) = parser(image)
-        assert (alone.labels == face.labels).mean() > 0.999  # a batch of another size may round differently
+        np.testing.assert_allclose(alone.probabilities, face.probabilities, atol=1e-3)
         (again,) = parser(image)
         np.testing.assert_array_equal(alone.labels, again.labels)
         total = sum(face.mask(name).sum() for name in face.names)
@@ -171,7 +172,8 @@ def test_boxes_may_be_given(parser):
     image = draw(100, 100)
     (one,) = parser(image, boxes=[(30, 30, 60, 70)])
     both = parser([image, image], boxes=[[(30, 30, 60, 70)], []])
-    assert (one.labels == both[0].labels).mean() > 0.999 and both[1].crops == ()
+    np.testing.assert_allclose(one.probabilities, both[0].probabilities, atol=1e-3)
+    assert both[1].crops == ()
     for boxes, words in (([(1, 2, 3)], "rows"), ([(5, 5, 5, 9)], "area"), ([("a", 1, 2, 3)], "rows")):
         with pytest.raises(UserError, match=words):
             parser(image, boxes=boxes)
@@ -191,5 +193,5 @@ def test_views_are_averaged_and_sides_exchanged(variables):
         for view in (seen, np.ascontiguousarray(seen[:, ::-1]))
     )
     both = plain + mirrored[:, ::-1][..., metadata.spec.flip_table()[:19]]
-    assert (crop.labels == both.argmax(-1)).mean() > 0.99
+    assert_same_labels(crop.labels, both)
     assert (plain.argmax(-1) != both.argmax(-1)).mean() > 0.02  # the views differ

@@ -151,7 +151,7 @@ def test_parse_needs_no_edge_heads(tiny):
     assert "edge_head" in variables["params"]
     without = {kind: {k: v for k, v in tree.items() if k != "edge_head"} for kind, tree in variables.items()}
     parsing = jax.jit(lambda v, x: model.apply(v, x, method="parse"))(without, images)
-    np.testing.assert_allclose(parsing, predictions.parsing, rtol=1e-5, atol=1e-6)
+    assert_close(parsing, np.asarray(predictions.parsing), 1e-4)  # the two programs may round differently
 
 
 def test_parts_can_be_left_out():
@@ -190,11 +190,12 @@ def test_remat_changes_nothing():
 @pytest.mark.parametrize(("count", "at_once"), [(1, 1), (3, 2), (4, 2), (4, 4)])
 def test_images_parsed_in_groups_equal_those_parsed_together(monkeypatch, count, at_once):
     monkeypatch.setattr(parsing, "_PIXELS_AT_ONCE", at_once * 48 * 40)
-    model = DMLCSR(5, backbone="tiny", width=8, edge_heads=False)
-    images = jax.random.normal(jax.random.key(0), (count, 48, 40, 3))
-    variables = model.init(jax.random.key(1), images)
-    together = model.apply(variables, images, method="parse")
-    assert_close(jax.jit(parse, static_argnums=0)(model, variables, images), together, 1e-5)
+    with jax.enable_x64(True):
+        model = DMLCSR(5, backbone="tiny", width=8, edge_heads=False, dtype=jnp.float64)
+        images = jax.random.normal(jax.random.key(0), (count, 48, 40, 3), jnp.float64)
+        variables = model.init(jax.random.key(1), images)
+        together = model.apply(variables, images, method="parse")
+        assert_close(jax.jit(parse, static_argnums=0)(model, variables, images), together, 1e-11)
 
 
 def test_prepared_variables_change_nothing():
@@ -204,6 +205,6 @@ def test_prepared_variables_change_nothing():
     prepared = prepare_variables(model, variables)
     assert [row.shape for row in prepared["winograd"]["context"]["conva_0"]["kernel"]] == 3 * [(6, 2, 256, 256)]
     plain = jax.jit(parse, static_argnums=0)(model, variables, images)
-    assert_close(jax.jit(parse, static_argnums=0)(model, prepared, images), plain, 1e-5)
+    assert_close(jax.jit(parse, static_argnums=0)(model, prepared, images), plain, 1e-4)
     half = model.clone(dtype=jnp.bfloat16)
     assert prepare_variables(half, variables) is variables

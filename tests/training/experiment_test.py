@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import pytest
 from flax.traverse_util import flatten_dict
 
@@ -109,6 +110,14 @@ def test_merge_order_is_checked_by_its_data_set(tmp_path):
     config.dataset.update(name="celebamask_hq", path=str(tmp_path))
     with pytest.raises(UserError, match=r"config\.dataset\.celebamask_hq\.merge_order lacks"):
         datasets.prepare(Experiment.from_config(config).dataset)
+
+
+def test_float64_needs_the_64_bit_mode():
+    config = config_with("model.dtype", "float64")
+    with pytest.raises(UserError, match=r"config\.model\.dtype is 'float64'; that needs JAX_ENABLE_X64=1"):
+        Experiment.from_config(config)
+    with jax.enable_x64(True):
+        assert Experiment.from_config(config).model["dtype"] == "float64"
 
 
 def test_the_defaults_of_the_settings_are_those_of_the_configuration():

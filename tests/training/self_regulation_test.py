@@ -90,9 +90,15 @@ def padded_batches(images, size):
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
 def test_statistics_are_the_sample_weighted_mean_of_the_batches(network, devices):
-    """With a last batch of 3 in 8: by hand, from PyTorch-like momentum-0 passes over the batches as they are."""
+    """With a last batch of 3 in 8; expected values by hand, from training passes over the batches without padding."""
     model, variables = network
     images, batch_size = examples(19), 8
+    with jax.enable_x64(True):
+        model, variables = model.clone(dtype=jnp.float64), jax.tree.map(lambda x: jnp.asarray(x, float), variables)
+        check_statistics(model, variables, images, batch_size, devices)
+
+
+def check_statistics(model, variables, images, batch_size, devices):
     alone = model.clone(axis_name=None)
 
     @jax.jit
@@ -105,18 +111,18 @@ def test_statistics_are_the_sample_weighted_mean_of_the_batches(network, devices
     expected = jax.tree.map(lambda x: np.zeros(x.shape), variables["batch_stats"])
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
-        own = own_statistics(part.astype(np.float32))  # 0.9 * 0 + 0.1 * the batch's own
+        own = own_statistics(part.astype(np.float64))  # 0.9 * 0 + 0.1 * the batch's own
         weight = len(part) / len(images) / 0.1
         expected = jax.tree.map(lambda e, o, w=weight: e + w * np.asarray(o), expected, own)
 
     chosen = jax.devices()[:devices]
     step = make_statistics_step(model, preprocessing=Preprocessing(), devices=chosen)
-    average, seen = replicate((variables["batch_stats"], jnp.zeros(())), chosen)
+    average, seen = replicate((variables["batch_stats"], jnp.zeros((), float)), chosen)
     for batch in padded_batches(images, batch_size):
         average, seen = step({"params": variables["params"]}, average, seen, shard(batch, devices))
     assert float(seen) == 19
     scale = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
-    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6 * scale), average, expected)
+    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-9, atol=1e-12 * scale), average, expected)
 
 
 def test_recomputed_statistics_forget_the_old_ones(network):
@@ -145,6 +151,6 @@ def test_the_teacher_softens_labels_and_is_not_changed(network):
     jax.tree.map(np.testing.assert_array_equal, taught.teacher, fresh().teacher)
     untaught, silent_terms = silent_step(fresh(), batch)
     assert "distill_parsing" not in silent_terms
-    assert float(terms["cross_entropy"]) == pytest.approx(float(silent_terms["cross_entropy"]), rel=1e-5)
+    assert float(terms["cross_entropy"]) == pytest.approx(float(silent_terms["cross_entropy"]), rel=1e-3)
     differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), taught.params, untaught.params)
     assert max(jax.tree.leaves(differences)) > 1e-5
