@@ -1,5 +1,7 @@
 """Evaluation protocols: where they compare, and that mirrored ones treat left and right alike."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,13 +62,14 @@ def test_flip_averaged_predictions_are_the_same_for_the_mirror_image():
         model = DMLCSR(SPEC.num_classes, "tiny", width=8, dtype=jnp.float64)
         variables = init_variables(model, seed=0)
 
+        @functools.partial(jax.jit, static_argnums=1)
         def parse(images, flip):
             options = {
                 "preprocessing": Preprocessing(),
                 "augmentation": TestTimeAugmentation(flip),
                 "flip_table": table,
             }
-            return np.asarray(parse_logits(model, variables, images, **options))
+            return parse_logits(model, variables, images, **options)
 
         def difference(flip):
             mirrored = parse(images[:, :, ::-1], flip)[:, :, ::-1][..., table[: SPEC.num_classes]]
