@@ -45,8 +45,9 @@ class CheckpointMetadata:
 
 def upgrade_model(model: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `config.model` of version 0.1.0 as `create_model` takes them now."""
-    fields = dict(model)
-    fields.pop("pretrained_backbone", None)
-    if "rematerialise" in fields:
-        fields["remat"] = fields.pop("rematerialise")
-    return fields
+    return rename_fields({name: value for name, value in model.items() if name != "pretrained_backbone"})
+
+
+def rename_fields(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `config.model` of version 0.1.0 under their present names."""
+    return {"remat" if name == "rematerialise" else name: value for name, value in model.items()}

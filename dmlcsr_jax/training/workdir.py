@@ -7,6 +7,7 @@ from typing import Any
 
 from flax.traverse_util import flatten_dict
 
+from dmlcsr_jax.checkpoints.metadata import rename_fields
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import write_text
 
@@ -47,9 +48,7 @@ def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
 def read_config_file(path: pathlib.Path) -> dict[str, Any]:
     """The fields of a `config.json`; those that version 0.1.0 named otherwise have their present names."""
     fields = json.loads(path.read_text())
-    if "rematerialise" in fields.get("model", {}):
-        fields["model"]["remat"] = fields["model"].pop("rematerialise")
-    return fields
+    return fields | {"model": rename_fields(fields["model"])} if "model" in fields else fields
 
 
 def _refuse_other_run(path: pathlib.Path, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
