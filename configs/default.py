@@ -115,8 +115,12 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     config.loss = ConfigDict(dataclasses.asdict(LossWeights()))
 
     config.optimizer = ConfigDict()
-    # SGD with momentum (0 to 1) and weight decay coupled to the gradient, as in PyTorch.
+    # sgd (published: weight decay coupled to the gradient, as in PyTorch) or adamw (decoupled, kernels only).
+    config.optimizer.name = "sgd"
     config.optimizer.learning_rate = 1e-3
+    # The encoder's rate relative to that of the rest; below 1 for an encoder with ImageNet weights.
+    config.optimizer.backbone_factor = 1.0
+    # Momentum (0 to 1; b1 of adamw) and weight decay.
     config.optimizer.momentum = 0.9
     config.optimizer.weight_decay = 5e-4
     # poly (by step, to 0), cosine (by epoch, to learning_rate * minimum_factor) or constant.

@@ -123,10 +123,14 @@ class Graph:
         """max(x, 0)."""
         return self.node("Relu", x)
 
-    def resize(self, x: str, size: tuple[int, int]) -> str:
-        """ops.resize.resize_bilinear: [B, C, h, w] -> [B, C, height, width]."""
+    def resize(self, x: str, size: tuple[int, int] | str) -> str:
+        """ops.resize.resize_bilinear: [B, C, h, w] -> [B, C, height, width]; `size` may be a value of the graph."""
         fields = {"mode": "linear", "coordinate_transformation_mode": "align_corners", "axes": [2, 3]}
-        return self.node("Resize", x, "", "", np.array(size), **fields)
+        return self.node("Resize", x, "", "", size if isinstance(size, str) else np.array(size), **fields)
+
+    def resize_like(self, x: str, other: str) -> str:
+        """`resize` to the height and width of another value."""
+        return self.resize(x, self.node("Shape", other, start=2))
 
     def reshape(self, x: str, *shape: int) -> str:
         """Reshapes all axes but the batch."""

@@ -123,10 +123,17 @@ def load_backbone(
     """
     encoder = _encoder(backbone)
     arrays = {name: value for name, value in read_arrays(state_dict).items() if not name.startswith(encoder.ignored)}
-    template = {kind: {"encoder": variables[kind]["encoder"]} for kind in ("params", "batch_stats")}
+    template, kept = {}, {}
+    for kind in ("params", "batch_stats"):
+        modules = variables[kind]["encoder"]
+        kept[kind] = {name: tree for name, tree in modules.items() if name.startswith(encoder.added)}
+        template[kind] = {"encoder": {name: tree for name, tree in modules.items() if name not in kept[kind]}}
     source = "backbone's state dict (needs the same backbone, width and stem)"
     loaded = _convert(arrays, template, encoder, source)
-    return {kind: {**variables[kind], **loaded[kind]} for kind in ("params", "batch_stats")}
+    return {
+        kind: {**variables[kind], "encoder": {**loaded[kind]["encoder"], **kept[kind]}}
+        for kind in ("params", "batch_stats")
+    }
 
 
 def _convert(arrays: Mapping[str, np.ndarray], template: PyTree, encoder: Encoder, source: str) -> dict[str, PyTree]:

@@ -1,4 +1,4 @@
-"""The learning rate of every step, and SGD as PyTorch does it."""
+"""The learning rate of every step, and the optimizers: SGD as PyTorch does it, and AdamW."""
 
 import dataclasses
 from typing import Any
@@ -11,7 +11,9 @@ from jax.typing import ArrayLike
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.fields import check_choice, check_range, read_section
 from dmlcsr_jax.training.self_regulation import SelfRegulation
+from dmlcsr_jax.types import PyTree
 
+_OPTIMIZERS = ("sgd", "adamw")
 _SCHEDULES = ("poly", "cosine", "constant")
 
 
@@ -23,7 +25,9 @@ class OptimizerSettings:
       FieldError: a field is out of range.
     """
 
+    name: str = "sgd"
     learning_rate: float = 1e-3
+    backbone_factor: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: str = "poly"
@@ -32,7 +36,9 @@ class OptimizerSettings:
     warmup_epochs: int = 0
 
     def __post_init__(self):
+        check_choice("name", self.name, _OPTIMIZERS)
         check_range("learning_rate", self.learning_rate, above=0)
+        check_range("backbone_factor", self.backbone_factor, above=0)
         check_range("momentum", self.momentum, at_least=0, below=1)
         check_range("weight_decay", self.weight_decay, at_least=0)
         check_choice("schedule", self.schedule, _SCHEDULES)
@@ -120,18 +126,39 @@ def make_schedule(
 
 
 def make_optimizer(settings: OptimizerSettings, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """SGD with momentum and coupled weight decay, equal to PyTorch's step for step.
+    """SGD or AdamW; the rate of the encoder is that of the other parameters times `backbone_factor`.
 
-    g = gradient + `weight_decay` parameter, of every parameter; buffer = `momentum` buffer + g; parameter -= rate
-    buffer, where the buffer starts at 0.
+    - "sgd": with momentum and coupled weight decay, equal to PyTorch's step for step. g = gradient + `weight_decay`
+      parameter, of every parameter; buffer = `momentum` buffer + g; parameter -= rate buffer, where the buffer starts
+      at 0.
+    - "adamw": arXiv 1711.05101 with b1 = `momentum` and b2 = 0.999. `weight_decay` is decoupled from the gradient, and
+      spares biases, batch norms and the graph's gammas.
 
     Args:
-      settings: `momentum` and `weight_decay` are read.
+      settings: `name`, `backbone_factor`, `momentum` and `weight_decay` are read.
       schedule: step -> rate.
     """
-    return optax.chain(
-        optax.add_decayed_weights(settings.weight_decay),
-        optax.sgd(schedule, momentum=settings.momentum),
+    if settings.name == "adamw":
+        optimizer = optax.adamw(schedule, b1=settings.momentum, weight_decay=settings.weight_decay, mask=_kernels)
+    else:
+        optimizer = optax.chain(
+            optax.add_decayed_weights(settings.weight_decay),
+            optax.sgd(schedule, momentum=settings.momentum),
+        )
+    if settings.backbone_factor == 1:
+        return optimizer
+    return optax.chain(optimizer, _scale_encoder(settings.backbone_factor))
+
+
+def _kernels(params: PyTree) -> PyTree:
+    """True for every kernel, False for the other parameters."""
+    return jax.tree.map(lambda parameter: parameter.ndim > 1, params)
+
+
+def _scale_encoder(factor: float) -> optax.GradientTransformation:
+    """Multiplies the encoder's updates."""
+    return optax.stateless(
+        lambda updates, params: {**updates, "encoder": jax.tree.map(lambda x: factor * x, updates["encoder"])}
     )
 
 

