@@ -6,7 +6,7 @@ of Winograd's algorithm, and depthwise convolutions are slower still. In float32
 differently; `python -m benchmarks.convolution` measures the gain of each method:
 
   1x1                   matrix products
-  depthwise             a sum of shifted images, one per tap
+  depthwise             a sum of shifted images, one per tap; for the weight gradient, image by image in the cache
   3x3, stride 1         Winograd's algorithm (winograd.py), if there are enough channels to pay for its transforms
   3x3, stride 2         one matrix product for the weight gradient
 
@@ -152,7 +152,7 @@ def _equally_varying(*arrays: Array) -> list[Array]:
 
 
 def _cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    if geometry.groups > 1 and geometry.groups == x.shape[-1] == kernel.shape[-1]:
+    if _is_depthwise(x, kernel, geometry):
         taps = _taps(x, kernel.shape, geometry)
         return reduce(operator.add, map(operator.mul, taps, kernel.reshape(-1, geometry.groups)))
     if kernel.shape[:2] == (1, 1) and geometry.groups == 1:
@@ -165,6 +165,8 @@ def _cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
 def _cpu_gradients(geometry: Geometry, x: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
     if kernel.shape[:2] == (1, 1) and geometry.groups == 1:
         return _product_gradients(x, kernel, gradient, geometry)
+    if _is_depthwise(x, kernel, geometry):
+        return _depthwise_gradients(x, kernel, gradient, geometry)
     if not (kernel.shape[:2] == (3, 3) and geometry.groups == 1):
         return jax.vjp(partial(_cpu, geometry=geometry), x, kernel)[1](gradient)
     return _input_gradient(x, kernel, gradient, geometry), _kernel_gradient(x, kernel, gradient, geometry)
@@ -198,6 +200,26 @@ def _product_gradients(x: Array, kernel: Array, gradient: Array, geometry: Geome
     return x_gradient, kernel_gradient[None, None]
 
 
+def _depthwise_gradients(x: Array, kernel: Array, gradient: Array, geometry: Geometry) -> tuple[Array, Array]:
+    """Of a depthwise convolution.
+
+    The weight gradient sums products of two images once per tap. Image by image these stay in the cache; over the whole
+    batch every tap would read them from memory again.
+    """
+
+    def add_image(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
+        image, gradient = (array[None] for array in pair)
+        taps = _taps(image, kernel.shape, geometry)
+        return total + jnp.stack([jnp.sum(tap * gradient, axis=(0, 1, 2)) for tap in taps]), None
+
+    # The zeros are derived from the kernel so that inside shard_map they vary over the same axes.
+    zeros = jnp.zeros_like(kernel).reshape(-1, geometry.groups)
+    kernel_gradient = lax.scan(add_image, zeros, (x, gradient))[0].reshape(kernel.shape)
+    if geometry.strides == 1:  # it is the convolution of the gradient with the rotated kernel
+        return _cpu(gradient, kernel[::-1, ::-1], geometry), kernel_gradient
+    return jax.vjp(lambda x: _cpu(x, kernel, geometry), x)[1](gradient)[0], kernel_gradient
+
+
 def _strided(x: Array, geometry: Geometry) -> Array:
     """The pixels that a 1x1 convolution reads; no padding moves them."""
     return x[:, :: geometry.strides, :: geometry.strides]
@@ -210,6 +232,10 @@ def _taps(x: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> list[A
     starts = [[geometry.dilation * tap for tap in range(taps)] for taps in kernel_shape[:2]]
     step = geometry.strides
     return [x[:, i : i + height : step, j : j + width : step] for i in starts[0] for j in starts[1]]
+
+
+def _is_depthwise(x: Array, kernel: Array, geometry: Geometry) -> bool:
+    return geometry.groups > 1 and geometry.groups == x.shape[-1] == kernel.shape[-1]
 
 
 def _suits_winograd(x: Array, kernel: Array, geometry: Geometry) -> bool:
