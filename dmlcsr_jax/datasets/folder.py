@@ -7,6 +7,7 @@ that are swapped when an image is mirrored; without that file, `l_x` and `r_x`, 
 if both are class names.
 """
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +50,7 @@ class Folder(RawDataset[raw_files.Pair]):
 def read_spec(root: pathlib.Path) -> FaceSpec:
     """The classes of a folder, from its `label_names.txt` and `flip_pairs.txt`.
 
-    Known class names get the score groups of their data set.
+    Exactly the class names of a known data set get its colors and score groups.
 
     Raises:
       UserError: the folder or a file is missing or invalid.
@@ -60,8 +61,11 @@ def read_spec(root: pathlib.Path) -> FaceSpec:
     if not (root / "train").is_dir():
         raise UserError(f"{root} has no folder train; put images into train/images and label maps into train/labels")
     names = _class_names(root / "label_names.txt")
-    groups = next((spec.score_groups for spec in (celebamask_hq.SPEC, lapa.SPEC) if spec.class_names == names), {})
-    return FaceSpec("folder", names, flip_pairs=_flip_pairs(root / "flip_pairs.txt", names), score_groups=groups)
+    pairs = _flip_pairs(root / "flip_pairs.txt", names)
+    known = next((spec for spec in (celebamask_hq.SPEC, lapa.SPEC) if spec.class_names == names), None)
+    if known is None:
+        return FaceSpec("folder", names, flip_pairs=pairs)
+    return dataclasses.replace(known, name="folder", flip_pairs=pairs, terms="")
 
 
 def _class_names(path: pathlib.Path) -> tuple[str, ...]:
