@@ -76,6 +76,18 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     config.input.flip_probability = 0.5
     # Strength (0 to 1) of random brightness, contrast, saturation and hue; the paper uses none.
     config.input.color_jitter = 0.0
+    # For photos of any framing: the box around the image also grows by a factor from 1 / zoom to zoom, and moves along
+    # each axis (standard deviation relative to its side, 0 to 1).
+    config.input.zoom = 1.0
+    config.input.shift = 0.0
+    # The share of examples with a drawn shape in front, without colors, darkened, blurred, with noise, and with JPEG
+    # artifacts (0 to 1 each); dmlcsr_jax/pipeline/photo_effects.py has their ranges.
+    config.input.occlusion = 0.0
+    config.input.gray = 0.0
+    config.input.darkening = 0.0
+    config.input.blur = 0.0
+    config.input.noise = 0.0
+    config.input.compression = 0.0
     # Worker processes that decode and augment; 0 for threads of this process, which copy nothing and are faster on
     # few cores (benchmarks/input_pipeline.py).
     config.input.num_workers = 0

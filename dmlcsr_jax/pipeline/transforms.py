@@ -9,8 +9,16 @@ import cv2
 import numpy as np
 
 from dmlcsr_jax.fields import check_range
-from dmlcsr_jax.pipeline import geometry
+from dmlcsr_jax.pipeline import geometry, photo_effects
 
+# Probability -> effect, in the order of a photo's life: the scene, the lens, the sensor, the file.
+_EFFECTS = {
+    "gray": photo_effects.to_gray,
+    "darkening": photo_effects.darken,
+    "blur": photo_effects.blur,
+    "noise": photo_effects.add_noise,
+    "compression": photo_effects.compress,
+}
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -26,6 +34,14 @@ class Augmentation:
       flip_probability: of mirroring, which also swaps left and right classes.
       color_jitter: s in 0..1: brightness, contrast and saturation change by factors from 1 - s to 1 + s, the hue
         by up to 36 s degrees; 0 turns it off.
+      zoom: z of at least 1: the box also grows by a factor from 1 / z to z, uniform in its logarithm; 1 turns it off.
+      shift: std of the distance by which the box moves along each axis, relative to its side, clipped to twice the std.
+      occlusion: probability that a drawn shape covers a part of the image; see `photo_effects` for this and the rest.
+      gray: probability of losing all colors.
+      darkening: probability of bad light.
+      blur: probability of lost resolution.
+      noise: probability of noise.
+      compression: probability of JPEG artifacts.
 
     Raises:
       FieldError: a field is out of range.
@@ -36,13 +52,21 @@ class Augmentation:
     rotation_probability: float = 0.6
     flip_probability: float = 0.5
     color_jitter: float = 0.0
+    zoom: float = 1.0
+    shift: float = 0.0
+    occlusion: float = 0.0
+    gray: float = 0.0
+    darkening: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    compression: float = 0.0
 
     def __post_init__(self):
         check_range("scale", self.scale, at_least=0, below=1)
         check_range("rotation", self.rotation, at_least=0, at_most=180)
-        check_range("rotation_probability", self.rotation_probability, at_least=0, at_most=1)
-        check_range("flip_probability", self.flip_probability, at_least=0, at_most=1)
-        check_range("color_jitter", self.color_jitter, at_least=0, at_most=1)
+        check_range("zoom", self.zoom, at_least=1)
+        for name in ("rotation_probability", "flip_probability", "color_jitter", "shift", "occlusion", *_EFFECTS):
+            check_range(name, getattr(self, name), at_least=0, at_most=1)
 
 
 def fit_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -76,7 +100,7 @@ def augmented(
       size: (height, width) of the results.
       augmentation: what is drawn, and how widely.
       flip_table: [256] uint8, `FaceSpec.flip_table()`.
-      rng: source of all randomness; the number of draws does not depend on `augmentation`.
+      rng: source of all randomness; what the fields up to `color_jitter` draw does not depend on the other fields.
 
     Returns:
       [height, width, 3] and [height, width] uint8; black and 255 outside of the image.
@@ -87,14 +111,24 @@ def augmented(
     height, width = labels.shape
     center, scale = geometry.whole_image(width, height, output_size)
     scale = scale * np.clip(1 + augmentation.scale * zoom, 1 - augmentation.scale, 1 + augmentation.scale)
+    effects = rng.spawn(1)[0]
+    scale = scale * augmentation.zoom ** effects.uniform(-1, 1)
+    center = center + scale * augmentation.shift * np.clip(effects.standard_normal(2), -2, 2)
     degrees = augmentation.rotation * np.clip(angle, -2, 2) if rotated else 0.0
     matrix = geometry.affine_matrix(center, scale, degrees, output_size)
     if flipped:
         matrix = np.array([-matrix[:, 0], matrix[:, 1], matrix[:, 2] + (width - 1) * matrix[:, 0]]).T
     image = geometry.warp_image(image, matrix, output_size)
     labels = geometry.warp_labels(labels, matrix, output_size)
+    if flipped:
+        labels = cv2.LUT(labels, flip_table)
+    if effects.random() < augmentation.occlusion:
+        image, labels = photo_effects.occlude(image, labels, effects)
     image = jitter_colors(image, augmentation.color_jitter, rng)
-    return image, cv2.LUT(labels, flip_table) if flipped else labels
+    for name, effect in _EFFECTS.items():
+        if effects.random() < getattr(augmentation, name):
+            image = effect(image, effects)
+    return image, labels
 
 
 def jitter_colors(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

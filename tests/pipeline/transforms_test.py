@@ -1,11 +1,13 @@
 """Transforms of one example: fitting, augmentation, mirroring, colors."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.fields import FieldError
-from dmlcsr_jax.pipeline import transforms
+from dmlcsr_jax.pipeline import photo_effects, transforms
 from dmlcsr_jax.pipeline.transforms import Augmentation
 
 SPEC = get_spec("celebamask_hq")
@@ -195,10 +197,77 @@ def test_color_jitter_draws_the_same_numbers_at_any_strength():
     assert ends[0] == ends[1]
 
 
+def test_shift_and_zoom_move_image_and_labels_alike():
+    labels = np.zeros((60, 60), np.uint8)
+    labels[20:40, 20:40] = 1
+    face = np.repeat(255 * labels[..., None], 3, 2), labels
+    areas, centers = [], []
+    moved = Augmentation(scale=0.0, rotation=0.0, flip_probability=0.0, zoom=2.0, shift=0.1)
+    for seed in range(40):
+        image, found = augmented(face, moved, seed=seed)
+        inside = found == 1
+        assert ((image[..., 0] > 127) == inside).mean() > 0.99
+        areas.append(inside.sum())
+        centers.append(np.argwhere(inside).mean(0))
+    # The square has 21 of 64 pixels; the box is from half to twice the image.
+    assert 10**2 <= min(areas) < 14**2 and 30**2 < max(areas) <= 44**2
+    assert np.std(centers, axis=0).min() > 3 and np.abs(np.array(centers) - 31.5).max() < 30
+
+
+@pytest.mark.parametrize("effect", ["gray", "darkening", "blur", "noise", "compression"])
+def test_effects_change_the_image_only(face, effect):
+    plain, labels = augmented(face, STILL)
+    image, same = augmented(face, dataclasses.replace(STILL, **{effect: 1.0}))
+    np.testing.assert_array_equal(same, labels)
+    assert image.shape == plain.shape and image.dtype == np.uint8
+    difference = np.abs(image.astype(int) - plain)
+    assert 0 < difference.mean() < 80
+
+
+def test_effects_do_what_they_say(face):
+    image, rng = face[0], np.random.default_rng(3)
+    gray = photo_effects.to_gray(image, rng)
+    assert (gray == gray[..., :1]).all()
+    assert (photo_effects.darken(image, rng) <= image).all()
+    noise = rng.integers(0, 256, (60, 80, 3), np.uint8)
+    assert photo_effects.blur(noise, rng).std() < 0.8 * noise.std()
+    flat = np.full((200, 200, 3), 128, np.uint8)
+    noisy = photo_effects.add_noise(flat, rng)
+    assert 0 < noisy.std() <= 12.5 and abs(noisy.mean() - 128) < 1
+
+
+def test_occluded_pixels_are_background(face):
+    plain, labels = augmented(face, STILL)
+    labels_with_border = labels.copy()
+    labels_with_border[:8] = 255
+    image, covered = photo_effects.occlude(plain, labels_with_border, np.random.default_rng(1))
+    changed = covered != labels_with_border
+    assert changed.any() and (covered[changed] == 0).all()
+    assert (covered[:8] == 255).all()
+    np.testing.assert_array_equal(image[:8], plain[:8])
+    assert (image != plain).any(-1)[changed].mean() > 0.9
+
+
+def test_new_effects_leave_the_published_geometry_alone(face):
+    augmentation = Augmentation()
+    image, labels = augmented(face, augmentation, seed=5)
+    noisy, same = augmented(face, dataclasses.replace(augmentation, noise=1.0), seed=5)
+    np.testing.assert_array_equal(same, labels)
+    assert 0 < np.abs(noisy.astype(int) - image).mean() < 12
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("scale", 1), ("rotation", -1), ("rotation_probability", 1.1), ("flip_probability", -0.1), ("color_jitter", 2)],
+    [
+        ("zoom", 0.5),
+        ("scale", 1),
+        ("rotation", -1),
+        ("rotation_probability", 1.1),
+        ("flip_probability", -0.1),
+        ("color_jitter", 2),
+        ("blur", 1.5),
+    ],
 )
 def test_fields_out_of_range_are_refused(field, value):
-    with pytest.raises(FieldError, match=f"{field} is {value}; it must be at least 0"):
+    with pytest.raises(FieldError, match=f"{field} is {value}; it must be at least [01]"):
         Augmentation(**{field: value})
