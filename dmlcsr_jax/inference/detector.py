@@ -22,14 +22,16 @@ class Detection:
 
     Attributes:
       box: (left, top, right, bottom) in pixels of the image, from the chin to the forehead, as detectors draw it.
-      score: confidence of the detector, 0..1; 1 for boxes from the caller.
+      score: confidence of the detector, 0..1; 1 for boxes from the caller or the network.
       points: [5, 2] (x, y) in pixels: the eye on the left of the image, the other eye, nose, left and right corner of
         the mouth; or None.
+      roll: degrees that the face is turned clockwise, if there are no points.
     """
 
     box: tuple[float, float, float, float]
     score: float = 1.0
     points: np.ndarray | None = None
+    roll: float = 0.0
 
 
 # [H, W, 3] uint8 RGB -> its faces in any order; there may be none.
@@ -74,7 +76,7 @@ class CenterFace:
 def face_matrix(face: Detection, size: tuple[int, int]) -> np.ndarray:
     """The map from an image to the crop of a face, framed as in CelebAMask-HQ.
 
-    If the face has points, the crop is rotated so that the eyes are level.
+    The crop is rotated so that the eyes are level.
 
     Args:
       face: a face in the image.
@@ -89,7 +91,7 @@ def face_matrix(face: Detection, size: tuple[int, int]) -> np.ndarray:
     left, top, right, bottom = face.box
     if not (np.isfinite(face.box).all() and right > left and bottom > top):
         raise UserError(f"box {tuple(face.box)} has no area; give (left, top, right, bottom) in pixels")
-    roll = 0.0
+    roll = np.radians(face.roll)
     if face.points is not None:
         x, y = face.points[1] - face.points[0]
         roll = float(np.arctan2(y, x))

@@ -1,9 +1,10 @@
 """The face parser: images in, face parts out."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import jax
@@ -13,15 +14,19 @@ import numpy as np
 from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.inference.detector import Detection, Detector, face_matrix, take_crop
+from dmlcsr_jax.fields import check_choice
+from dmlcsr_jax.inference.detector import CenterFace, Detection, Detector, take_crop
 from dmlcsr_jax.inference.face import FaceCrop, ParsedFace
+from dmlcsr_jax.inference.finding import face_classes
 from dmlcsr_jax.inference.images import ImageLike, as_arrays
+from dmlcsr_jax.inference.searching import Place, own_places, search_faces, whole_place
 from dmlcsr_jax.models import TestTimeAugmentation, create_model, parse_labels, parse_logits, prepare_variables
-from dmlcsr_jax.pipeline.geometry import restore_crop, whole_image_matrix
+from dmlcsr_jax.pipeline.geometry import restore_crop
 from dmlcsr_jax.types import Array, Variables
 
 Boxes = Sequence[Sequence[float]] | np.ndarray  # [N, 4]: (left, top, right, bottom) of each face, in pixels
-Place = tuple[Detection | None, np.ndarray]  # a face and the matrix of its crop
+Faces: TypeAlias = Literal["auto", "whole", "detect"]
+FACES = ("auto", "whole", "detect")
 Network = Callable[[Variables, Array], jax.Array]
 
 
@@ -32,9 +37,15 @@ class FaceParser:
     (face,) = parser("photo.jpg")
     face.mask("hair")
 
-    Without a detector or boxes, the whole image is taken to be the face, as in the data sets: it is scaled into the
-    network's input with its aspect ratio kept, and the labels are resized back. With a detector or boxes, each face is
-    parsed in its own crop, which is rotated upright if the detector returns points.
+    `faces` says where the faces are, unless boxes are given:
+
+    - "whole": the whole image is the face, as in the data sets. It is scaled into the network's input with its aspect
+      ratio kept, and the labels are resized back.
+    - "detect": the detector finds the faces. Each is parsed in a crop of its own, rotated upright.
+    - "auto": like "detect" if a detector is installed. Otherwise the network finds the faces itself: it parses the
+      whole image, and parts of it if no face is larger than a third of it (needs the classes of CelebAMask-HQ,
+      LaPa or Helen; else it is "whole"). A face that fills the image, as in the data
+      sets, is then done; every other one is parsed again in a crop of its own.
 
     The network is compiled at most twice, for one image and for `batch_size` images, whatever the sizes of the images.
     The same images always give the same labels.
@@ -43,8 +54,13 @@ class FaceParser:
       variables: `params` and `batch_stats`; those of the edge heads may be absent.
       metadata: classes, network, input size and preprocessing.
       batch_size: images per call of the network.
-      detector: finds the faces of an image, such as `CenterFace()`.
+      faces: "auto", "whole" or "detect"; None for "detect" if there is a detector, else "whole".
+      detector: finds the faces of an image; None for `CenterFace()` if one is needed.
       augmentation: views whose logits are averaged, such as `TestTimeAugmentation(flip=True)`.
+
+    Raises:
+      FieldError: `faces` is none of these.
+      UserError: `faces` is "detect" and no detector is installed.
     """
 
     def __init__(
@@ -53,13 +69,24 @@ class FaceParser:
         metadata: CheckpointMetadata,
         *,
         batch_size: int = 4,
+        faces: Faces | None = None,
         detector: Detector | None = None,
         augmentation: TestTimeAugmentation = TestTimeAugmentation(),
     ):
         self.spec = metadata.spec
         self.metadata = metadata
         self.batch_size = batch_size
-        self._detector = detector
+        faces = faces or ("detect" if detector else "whole")
+        check_choice("faces", faces, FACES)
+        self._detector = detector if faces != "whole" else None
+        self._classes = None
+        if detector is None and faces == "detect":
+            self._detector = CenterFace()
+        elif detector is None and faces == "auto":
+            with contextlib.suppress(UserError):
+                self._detector = CenterFace()
+            if self._detector is None:
+                self._classes = face_classes(metadata.spec)
         model = create_model(metadata.spec.num_classes, **metadata.model)
         self._variables = prepare_variables(model, variables)
         options: dict[str, Any] = {
@@ -108,25 +135,30 @@ class FaceParser:
         """
         arrays, single = as_arrays(images)
         given = _check_boxes([boxes] if single else boxes, len(arrays)) if boxes is not None else [None] * len(arrays)
-        places = [self._find_places(image, own) for image, own in zip(arrays, given, strict=True)]
-        crops = [(image, matrix) for image, own in zip(arrays, places, strict=True) for _, matrix in own]
-        labels = self._run(self._labels, crops)
-        return [
-            self._assemble(image, tuple(FaceCrop(face, matrix, next(labels)) for face, matrix in own))
-            for image, own in zip(arrays, places, strict=True)
-        ]
+        if boxes is None and self._classes:
+            crops = search_faces(arrays, self._parse_places, self._classes, self.metadata.size)
+        else:
+            places = [self._find_places(image, own) for image, own in zip(arrays, given, strict=True)]
+            crops = self._parse_places(arrays, places)
+        return [self._assemble(image, own) for image, own in zip(arrays, crops, strict=True)]
 
     def _find_places(self, image: np.ndarray, boxes: np.ndarray | None) -> list[Place]:
         """The faces of an image and the matrices of their crops, the largest face last."""
-        size = self.metadata.size
         if boxes is not None:
             faces = [Detection((left, top, right, bottom)) for left, top, right, bottom in boxes.tolist()]
         elif self._detector is not None:
             faces = self._detector(image)
         else:
-            return [(None, whole_image_matrix(image.shape[1], image.shape[0], size))]
-        places: list[Place] = [(face, face_matrix(face, size)) for face in faces]
-        return sorted(places, key=lambda place: -abs(np.linalg.det(place[1][:, :2])))
+            return [whole_place(image, self.metadata.size)]
+        return own_places(faces, self.metadata.size)
+
+    def _parse_places(
+        self, images: Sequence[np.ndarray], places: Sequence[Sequence[Place]]
+    ) -> list[tuple[FaceCrop, ...]]:
+        """Parses the crops of each image."""
+        crops = [(image, matrix) for image, own in zip(images, places, strict=True) for _, matrix in own]
+        labels = self._run(self._labels, crops)
+        return [tuple(FaceCrop(face, matrix, next(labels)) for face, matrix in own) for own in places]
 
     def _run(self, network: Network, crops: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
         """Yields the output of the network for each (image, matrix); its batches have one of two sizes."""

@@ -1,0 +1,104 @@
+"""Finds and parses faces with the network alone: the whole image first, then its parts, then each face by itself."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from dmlcsr_jax.inference.detector import Detection, face_matrix
+from dmlcsr_jax.inference.face import FaceCrop
+from dmlcsr_jax.inference.finding import (
+    FaceClasses,
+    find_faces,
+    is_face,
+    is_framed,
+    tile_matrices,
+    without_duplicates,
+)
+from dmlcsr_jax.pipeline.geometry import whole_image_matrix
+
+Size: TypeAlias = tuple[int, int]  # (height, width) of the network's input
+Place: TypeAlias = tuple[Detection | None, np.ndarray]  # a face and the matrix of its crop
+Crops: TypeAlias = tuple[FaceCrop, ...]
+Parse: TypeAlias = Callable[[Sequence[np.ndarray], Sequence[Sequence[Place]]], list[Crops]]
+
+_SMALL = 0.35  # share of the image's side; if no face is larger, faces are also looked for in parts of the image
+
+
+def whole_place(image: np.ndarray, size: Size) -> Place:
+    """The crop that shows a whole image."""
+    return None, whole_image_matrix(image.shape[1], image.shape[0], size)
+
+
+def own_places(faces: Iterable[Detection], size: Size) -> list[Place]:
+    """The crops of faces, the largest last."""
+    places: list[Place] = [(face, face_matrix(face, size)) for face in faces]
+    return sorted(places, key=lambda place: -_zoom(place[1]))
+
+
+def search_faces(images: Sequence[np.ndarray], parse: Parse, classes: FaceClasses, size: Size) -> list[Crops]:
+    """Finds and parses the faces of images.
+
+    Args:
+      images: [H, W, 3] uint8 RGB each.
+      parse: parses the given crops of each image.
+      classes: the network's classes that make a face.
+      size: of the network's input.
+
+    Returns:
+      The faces of each image, the largest last; none if the network finds none. A single face that fills its image as
+      in the data sets has the whole image as its crop.
+    """
+    whole = [crop for (crop,) in parse(images, [[whole_place(image, size)] for image in images])]
+    found = _look_closer(images, whole, parse, classes, size)
+    framed = [
+        len(faces) == 1 and is_framed(faces[0], crop.matrix, size) for faces, crop in zip(found, whole, strict=True)
+    ]
+    places = [[] if done else own_places(faces, size) for faces, done in zip(found, framed, strict=True)]
+    parsed = _refine(images, parse(images, places), parse, classes, size)
+    return [
+        (FaceCrop(faces[0], crop.matrix, crop.labels),) if done else own
+        for faces, crop, own, done in zip(found, whole, parsed, framed, strict=True)
+    ]
+
+
+def _look_closer(
+    images: Sequence[np.ndarray], whole: Sequence[FaceCrop], parse: Parse, classes: FaceClasses, size: Size
+) -> list[list[Detection]]:
+    """The faces in the labels of whole images; if all are small, also those in nine parts of the image."""
+    found = [find_faces(crop.labels, crop.matrix, classes) for crop in whole]
+    small = [i for i, crop in enumerate(whole) if _are_small(found[i], crop.matrix, size)]
+    parts: list[list[Place]] = [[(None, tile) for tile in tile_matrices(whole[i].matrix, size)] for i in small]
+    for i, crops in zip(small, parse([images[i] for i in small], parts), strict=True):
+        more = [face for crop in crops for face in find_faces(crop.labels, crop.matrix, classes)]
+        found[i] = without_duplicates([*found[i], *more])
+    return found
+
+
+def _are_small(faces: Sequence[Detection], matrix: np.ndarray, size: Size) -> bool:
+    return all(_zoom(matrix) < _SMALL**2 * _zoom(face_matrix(face, size)) for face in faces)
+
+
+def _refine(
+    images: Sequence[np.ndarray], crops: Sequence[Crops], parse: Parse, classes: FaceClasses, size: Size
+) -> list[Crops]:
+    """Drops crops without a face; parses those again that show it too large, too small, turned or off-center."""
+    good: list[list[FaceCrop]] = [[] for _ in images]
+    places: list[list[Place]] = [[] for _ in images]
+    for i, own in enumerate(crops):
+        for crop in own:
+            faces = find_faces(crop.labels, crop.matrix, classes) if is_face(crop.labels, classes) else []
+            if faces and is_framed(faces[0], crop.matrix, size):
+                good[i].append(FaceCrop(faces[0], crop.matrix, crop.labels))
+            elif faces:
+                places[i] += own_places(faces[:1], size)
+    again = parse(images, places)
+    return [
+        tuple(sorted((*kept, *more), key=lambda crop: -_zoom(crop.matrix)))
+        for kept, more in zip(good, again, strict=True)
+    ]
+
+
+def _zoom(matrix: np.ndarray) -> float:
+    """Pixels of the input per pixel of the image."""
+    return abs(float(np.linalg.det(matrix[:, :2])))
