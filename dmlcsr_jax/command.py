@@ -1,5 +1,6 @@
 """Trains, evaluates and uses DML-CSR face parsing.
 
+  dmlcsr --mode=predict photo.jpg
   dmlcsr --config=quickstart --workdir=runs/quickstart --mode=train
   dmlcsr --workdir=runs/quickstart --mode=evaluate
   dmlcsr --workdir=runs/quickstart --mode=predict photo.jpg folder/
@@ -9,11 +10,14 @@
   train      train into --workdir; the same command resumes a stopped run
   evaluate   score the best checkpoint on config.evaluation.split: a table, WORKDIR/evaluation.json and .html
   predict    parse images, videos, folders and patterns (or examples of the split) into --output
-  export     write the best checkpoint as StableHLO (for JAX) and ONNX, with model cards; --formats selects one
+  export     write the best checkpoint as StableHLO (for JAX) and ONNX, with model cards; --formats selects others
   demo       serve a page on this machine to drop images on
   convert    published PyTorch weights into a new workdir, or with --output=FILE the workdir's into such a file
 
   dmlcsr --config=published:lapa --workdir=runs/published --mode=convert weights.pth
+
+Without --workdir, evaluate, predict, export and demo use "portrait", the network for photos of real faces that ships
+with the package, and write into this folder. A workdir may also be a folder that export wrote as safetensors.
 
 --config is a recipe by name (celebamask_hq, lapa, helen, folder, quickstart, ...) or a file of your own; `:debug`
 after it makes it a run of a minute. Any field can be set: --config.training.batch_size=8. Evaluate and predict take
@@ -116,7 +120,8 @@ def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
         flags.DEFINE_string,
         "output",
         None,
-        "What predict (a folder; WORKDIR/predictions), export (WORKDIR/export) or convert (a file) writes.",
+        "What predict (a folder; WORKDIR/predictions), export (WORKDIR/export), evaluate (WORKDIR, or ./evaluation "
+        "without one) or convert (a file) writes.",
     )
     define(flags.DEFINE_list, "write", "labels,overlays", "What predict writes: labels, overlays, sheet, json.")
     define(
@@ -140,7 +145,7 @@ def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
         None,
         "To join several processes: auto on a cluster, else HOST:PORT,COUNT,INDEX. See docs/hosts.md.",
     )
-    define(flags.DEFINE_list, "formats", "stablehlo,onnx", "What export writes; ONNX needs the extra [onnx].")
+    define(flags.DEFINE_list, "formats", "stablehlo,onnx", "What export writes: stablehlo, onnx, safetensors.")
     return values
 
 
@@ -169,9 +174,9 @@ def _read_scales(texts: Sequence[str]) -> tuple[float, ...]:
 
 def _check_command(command: Command) -> None:
     """Raises UserError if flags are missing that the mode needs."""
-    if command.workdir is None and command.mode != "prepare":
+    if command.workdir is None and command.mode in ("train", "convert"):
         raise UserError(f"--mode={command.mode} needs --workdir=DIR")
-    needs_config = not (command.mode == "demo" or (command.mode == "predict" and command.paths))
+    needs_config = command.mode not in ("demo", "export") and not (command.mode == "predict" and command.paths)
     if needs_config and not len(command.config):
         raise UserError("name a configuration, such as --config=quickstart")
     if command.mode == "convert" and not command.output and len(command.paths) != 1:

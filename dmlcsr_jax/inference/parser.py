@@ -76,11 +76,12 @@ class FaceParser:
         self._labels = jax.jit(partial(parse_labels, model, **options))
 
     @classmethod
-    def load(cls, path: str | os.PathLike, weights: str | None = None, **options: Any) -> "FaceParser":
-        """Loads a parser from a workdir (its best checkpoint) or from the folder of one checkpoint.
+    def load(cls, path: str | os.PathLike = "portrait", weights: str | None = None, **options: Any) -> "FaceParser":
+        """Loads a parser: by default the network that ships with the package, which is for photos of real faces.
 
         Args:
-          path: the folder.
+          path: a workdir (its best checkpoint is taken), the folder of one checkpoint, an exported folder, or the name
+            of weights that ship with the package. A folder of that name with a checkpoint in it comes first.
           weights: "student" or "teacher"; None for the teacher if there is one.
           **options: `batch_size`, `detector` and `augmentation`.
 
