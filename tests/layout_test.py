@@ -33,7 +33,7 @@ ALLOWED = {
     "recipes": {"errors", "training"},
     "command": {"errors", "recipes"},
     "cli": {"errors", "environment", "hosts", "models", "inference", "modes", "command"},
-    "configs": {"losses"},
+    "configs": {"losses", "checkpoints"},
     "__init__": {"datasets", "inference", "models"},
 }
 

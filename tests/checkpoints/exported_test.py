@@ -62,7 +62,7 @@ def test_edge_heads_may_be_absent_but_no_other_layer(folder):
 
 def test_broken_folders_fail_in_one_line(folder):
     change(folder, model=METADATA.model | {"width": 16})
-    with pytest.raises(UserError, match=r"kernel is \[.*\] in model\.safetensors, and \[.*\] in the network"):
+    with pytest.raises(UserError, match=r"/\w+ is \[.*\] in model\.safetensors, and \[.*\] in the network"):
         checkpoints.load(folder)
     change(folder, model=METADATA.model)
     data = (folder / exported.WEIGHTS).read_bytes()
