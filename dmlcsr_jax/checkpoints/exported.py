@@ -89,7 +89,7 @@ def read_variables(folder: pathlib.Path, metadata: CheckpointMetadata) -> dict[s
     """
     given = {name: value.astype(np.float32) for name, value in load_file(folder / WEIGHTS).items()}
     model = create_model(metadata.spec.num_classes, **metadata.model)
-    wanted = traverse_util.flatten_dict(jax.eval_shape(lambda: init_variables(model, seed=0)), sep="/")
+    wanted: dict[str, Any] = traverse_util.flatten_dict(jax.eval_shape(lambda: init_variables(model, seed=0)), sep="/")
     for name, value in wanted.items():
         if name not in given and name.startswith(_OPTIONAL):
             continue
