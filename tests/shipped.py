@@ -1,6 +1,7 @@
 """Weights in place of those that ship with the package, and what tests of the real ones need."""
 
 import pytest
+from safetensors.numpy import save
 
 from configs import default
 from dmlcsr_jax import checkpoints
@@ -31,6 +32,6 @@ def write_exported(folder, variables=None, metadata=METADATA, card=CARD):
     """Writes a folder as --mode=export --formats=safetensors does; returns its variables."""
     variables = variables or random_variables(create_model(metadata.spec.num_classes, **metadata.model))
     folder.mkdir(parents=True)
-    (folder / exported.WEIGHTS).write_bytes(checkpoints.encode_weights(variables))
+    (folder / exported.WEIGHTS).write_bytes(save(checkpoints.store(variables)))
     (folder / exported.METADATA).write_text(checkpoints.encode_metadata(metadata, card))
     return variables

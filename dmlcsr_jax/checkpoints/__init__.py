@@ -1,6 +1,6 @@
 """Checkpoints: what they say of themselves, reading them, the Orbax manager that writes them, and exported weights."""
 
-from dmlcsr_jax.checkpoints.exported import encode_metadata, encode_weights, is_exported, read_card, round_variables
+from dmlcsr_jax.checkpoints.exported import encode_metadata, is_exported, read_card, restore, store
 from dmlcsr_jax.checkpoints.manager import UNSCORED, Window, open_manager, restore_latest, save, save_variables
 from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
 from dmlcsr_jax.checkpoints.reading import choose_weights, find_checkpoint, load, load_metadata, step_folders
@@ -11,16 +11,16 @@ __all__ = [
     "Window",
     "choose_weights",
     "encode_metadata",
-    "encode_weights",
     "find_checkpoint",
     "is_exported",
     "load",
     "load_metadata",
     "open_manager",
     "read_card",
+    "restore",
     "restore_latest",
-    "round_variables",
     "save",
     "save_variables",
     "step_folders",
+    "store",
 ]

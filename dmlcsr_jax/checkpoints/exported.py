@@ -1,8 +1,8 @@
 """Exported weights: a folder with `model.safetensors` and `model.json`.
 
-Those in `dmlcsr_jax/weights` ship with the package. `model.safetensors` holds `params` and `batch_stats` in float16,
-named by their path, such as "params/parsing_head/conv4/kernel"; the network computes in float32. `model.json` holds the
-checkpoint metadata, and in `card` what model cards say.
+Those in `dmlcsr_jax/weights` ship with the package. `model.safetensors` holds `params` and `batch_stats`, named by their
+path, such as "params/parsing_head/conv4/kernel": kernels in float16, the rest, which is small, in float32. The network
+computes in float32. `model.json` holds the checkpoint metadata, and in `card` what model cards say.
 """
 
 import importlib.resources
@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import traverse_util
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
 from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
 from dmlcsr_jax.errors import UserError
@@ -41,28 +41,27 @@ def is_exported(folder: pathlib.Path) -> bool:
     return (folder / WEIGHTS).is_file()
 
 
-def round_variables(variables: Variables) -> dict[str, Any]:
-    """The float32 values that remain of variables stored in float16.
+def store(variables: Variables) -> dict[str, np.ndarray]:
+    """The arrays of `model.safetensors`: kernels as float16, the few other values as float32.
+
+    Running variances need float32: in trained networks some are beyond float16's range.
 
     Raises:
-      UserError: a value is beyond float16's range.
+      UserError: a kernel has a value beyond float16's range.
     """
-
-    def rounded(path: tuple[Any, ...], x: Any) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            half = np.asarray(x, np.float16)
-        if not np.isfinite(half).all():
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
-            raise UserError(f"{name} has values that float16 cannot hold (largest 65504); use another of --formats")
-        return half.astype(np.float32)
-
-    return jax.tree_util.tree_map_with_path(rounded, variables)
-
-
-def encode_weights(variables: Variables) -> bytes:
-    """The content of `model.safetensors`."""
     flat = traverse_util.flatten_dict({kind: variables[kind] for kind in ("params", "batch_stats")}, sep="/")
-    return save({name: np.array(value, np.float16, order="C") for name, value in flat.items()})
+    stored = {}
+    for name, value in flat.items():
+        with np.errstate(over="ignore"):
+            stored[name] = np.array(value, np.float16 if np.ndim(value) > 1 else np.float32, order="C")
+        if not np.isfinite(stored[name]).all():
+            raise UserError(f"{name} has values that float16 cannot hold (largest 65504); use another of --formats")
+    return stored
+
+
+def restore(stored: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The reverse of `store`: `params` and `batch_stats` in float32, kernels rounded to float16."""
+    return traverse_util.unflatten_dict({name: value.astype(np.float32) for name, value in stored.items()}, sep="/")
 
 
 def encode_metadata(metadata: CheckpointMetadata, card: Mapping[str, Any]) -> str:
@@ -87,7 +86,7 @@ def read_variables(folder: pathlib.Path, metadata: CheckpointMetadata) -> dict[s
       ValueError: they are not those of the network that the metadata describes.
       SafetensorError: the file is broken.
     """
-    given = {name: value.astype(np.float32) for name, value in load_file(folder / WEIGHTS).items()}
+    given = load_file(folder / WEIGHTS)
     model = create_model(metadata.spec.num_classes, **metadata.model)
     wanted: dict[str, Any] = traverse_util.flatten_dict(jax.eval_shape(lambda: init_variables(model, seed=0)), sep="/")
     for name, value in wanted.items():
@@ -96,4 +95,4 @@ def read_variables(folder: pathlib.Path, metadata: CheckpointMetadata) -> dict[s
         if name not in given or given[name].shape != value.shape:
             found = f"is {list(given[name].shape)}" if name in given else "is missing"
             raise ValueError(f"{name} {found} in {WEIGHTS}, and {list(value.shape)} in the network of {METADATA}")
-    return traverse_util.unflatten_dict({name: given[name] for name in wanted if name in given}, sep="/")
+    return restore({name: given[name] for name in wanted if name in given})

@@ -1,4 +1,4 @@
-"""Exports networks: StableHLO for JAX, ONNX for everything else, and weights in float16 for this package.
+"""Exports networks: StableHLO for JAX, ONNX for everything else, and safetensors for this package.
 
 StableHLO and ONNX run without this package. They take uint8 RGB images of the network's input size, in batches of any
 length, and return class numbers and float32 logits of that size; the edge heads are dropped. Safetensors keep them, so
@@ -15,6 +15,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 
 from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import CheckpointMetadata
@@ -69,7 +70,7 @@ def export_network(
 ) -> dict[str, tuple[bytes, Parity]]:
     """Exports the network of a checkpoint and compares each result with the original.
 
-    With "safetensors" all files hold the weights rounded to float16, and the others are compared with those. ONNX
+    With "safetensors" all files hold kernels rounded to float16, and the others are compared with those. ONNX
     stores weights in float16 whenever that is exact.
 
     The comparison runs on the CPU, where float32 products are computed in full precision.
@@ -92,10 +93,11 @@ def export_network(
         images, parse = _draw_images(metadata.size), jax.jit(_make_parse(metadata))
         expected = jax.device_get(parse(_without_edge_heads(variables), images))
         if "safetensors" in formats:
-            variables, exact = checkpoints.round_variables(variables), expected
+            stored, exact = checkpoints.store(variables), expected
+            variables = checkpoints.restore(stored)
             expected = jax.device_get(parse(_without_edge_heads(variables), images))
             parity = _check("safetensors", _compare(expected, exact), *_FLOAT16_BOUNDS)
-            exported["safetensors"] = checkpoints.encode_weights(variables), parity
+            exported["safetensors"] = safetensors.numpy.save(stored), parity
         for name in (name for name in formats if name != "safetensors"):
             encode, load = (encode_onnx, load_onnx) if name == "onnx" else (encode_stablehlo, load_stablehlo)
             data = encode(_without_edge_heads(variables), metadata)
