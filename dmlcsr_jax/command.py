@@ -176,7 +176,8 @@ def _check_command(command: Command) -> None:
     """Raises UserError if flags are missing that the mode needs."""
     if command.workdir is None and command.mode in ("train", "convert"):
         raise UserError(f"--mode={command.mode} needs --workdir=DIR")
-    needs_config = command.mode not in ("demo", "export") and not (command.mode == "predict" and command.paths)
+    alone = command.mode in ("demo", "export") or (command.mode, bool(command.output)) == ("convert", True)
+    needs_config = not alone and not (command.mode == "predict" and command.paths)
     if needs_config and not len(command.config):
         raise UserError("name a configuration, such as --config=quickstart")
     if command.mode == "convert" and not command.output and len(command.paths) != 1:

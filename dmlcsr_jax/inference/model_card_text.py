@@ -40,9 +40,8 @@ def render(card: Mapping[str, Any]) -> str:
 
 def _usage_in_package(card: Mapping[str, Any]) -> str:
     height, width = card["size"]
-    preprocessing = ", ".join(f"{name} {value}" for name, value in card["preprocessing_inside"].items())
-    return f"""Weights of dmlcsr_jax, stored in float16 and computed with in float32. `model.json` beside them holds the
-classes, the network and its input: {height} x {width} pixels, {preprocessing}.
+    return f"""Weights of dmlcsr_jax. Kernels are stored in float16; the network computes in float32. `model.json` beside them
+holds the classes, the network and its input ({height} x {width} pixels).
 
 ```python
 {_RUN_SAFETENSORS}```
