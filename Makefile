@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python main.py --workdir=runs/quickstart
-WORKDIR ?= runs/quickstart
+# Whose parser demo serves and weights exports; without one, demo serves the network that ships with the package.
+WORKDIR ?=
 
-.PHONY: help quickstart demo test lint docs bench clean
+.PHONY: help quickstart demo weights test lint docs bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -17,16 +18,24 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	$(VENV)/bin/pip install --quiet --editable '.[dev]'
 	touch $@
 
-quickstart: $(VENV)/ready  ## train on drawn faces, evaluate, predict; writes runs/quickstart
+quickstart: $(VENV)/ready  ## train on drawn faces, evaluate, predict, and parse a real photo; writes runs/quickstart
 	$(RUN) --config=configs/quickstart.py --mode=train
 	$(RUN) --mode=evaluate --config.evaluation.split=test
 	$(RUN) --mode=predict --config.evaluation.split=test
-	@echo "Look at runs/quickstart: curves.png, examples.png, predictions/"
+	$(VENV)/bin/python -c "from skimage import data, io; io.imsave('runs/quickstart/astronaut.png', data.astronaut())"
+	$(VENV)/bin/python main.py --mode=predict --output=runs/quickstart/portrait runs/quickstart/astronaut.png
+	@echo "A real photo, parsed by the network that ships with the package: runs/quickstart/portrait/astronaut_overlay.jpg"
+	@echo "What was trained on drawn faces, in runs/quickstart: curves.png, examples.png, predictions/"
 
-demo: $(VENV)/ready  ## serve a page to drop images on, http://127.0.0.1:7860; WORKDIR=runs/x selects the parser
-	@test -d $(WORKDIR)/checkpoints || { echo "$(WORKDIR) has no checkpoints; 'make quickstart' creates runs/quickstart"; exit 1; }
+demo: $(VENV)/ready  ## serve a page to drop images on, http://127.0.0.1:7860; WORKDIR=runs/x serves a parser of your own
 	$(VENV)/bin/pip install --quiet --editable '.[demo]'
-	$(VENV)/bin/python main.py --workdir=$(WORKDIR) --mode=demo $(ARGS)
+	$(VENV)/bin/python main.py --mode=demo $(if $(WORKDIR),--workdir=$(WORKDIR)) $(ARGS)
+
+weights: $(VENV)/ready  ## fill dmlcsr_jax/weights/portrait, which ships with the package, from WORKDIR=runs/x
+	@test -n "$(WORKDIR)" || { echo "name the run to ship: make weights WORKDIR=runs/portrait"; exit 1; }
+	$(VENV)/bin/pip install --quiet --editable '.[onnx]'
+	$(VENV)/bin/python main.py --mode=export --workdir=$(WORKDIR) --formats=safetensors,onnx \
+		--output=dmlcsr_jax/weights/portrait $(ARGS)
 
 test: $(VENV)/ready  ## run all tests
 	$(VENV)/bin/python -m pytest

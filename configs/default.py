@@ -30,7 +30,8 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
 
     # Seed of the initial weights, the order of the data and every augmentation; 0 or more.
     config.seed = 0
-    # A checkpoint (or workdir) to start from instead of random weights; its classes may differ.
+    # What to start from instead of random weights: a checkpoint, a workdir, an exported folder, or "portrait", the
+    # weights that ship with the package. Its classes may differ.
     config.init_from = ""
     # Training steps to trace with jax.profiler into WORKDIR/profile, from the third step on; 0 for none.
     config.profile = 0
@@ -43,6 +44,9 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     config.dataset.path = ""
     # For a broken or missing file: stop (naming it), or skip its example and list it in the summary.
     config.dataset.bad_files = "stop"
+    # On what terms the data may be used, a sentence that goes into checkpoints and model cards; "" for what the data
+    # set says itself, which is nothing for `folder`.
+    config.dataset.terms = ""
     # Where prepared data is kept; "" for TFDS's own place (~/tensorflow_datasets, or $TFDS_DATA_DIR).
     config.dataset.data_dir = ""
     config.dataset.celebamask_hq = ConfigDict()

@@ -48,24 +48,27 @@ def run(command: "Command") -> None:
 
     if command.distributed:
         hosts.initialize(command.distributed)
-    config, workdir = command.config, command.workdir or pathlib.Path()
+    config, workdir = command.config, command.workdir or pathlib.Path("portrait")
+    output = command.workdir if command.workdir and command.workdir.is_dir() else pathlib.Path()
     augmentation = TestTimeAugmentation(flip=command.flip, scales=command.scales)
     shared = {"weights": command.weights, "augmentation": augmentation}
     actions: dict[str, Callable[[], None]] = {
         "prepare": lambda: modes.prepare(config),
         "train": lambda: modes.train(config, workdir),
-        "evaluate": lambda: modes.evaluate(config, workdir, **shared),
+        "evaluate": lambda: modes.evaluate(
+            config, workdir, command.output or command.workdir or pathlib.Path("evaluation"), **shared
+        ),
         "predict": lambda: modes.predict(
             config,
             workdir,
             command.paths,
-            command.output or workdir / "predictions",
-            Options(command.write, command.remap, command.smooth),
+            command.output or output / "predictions",
+            Options(command.write, command.remap, command.smooth, command.boxes),
             faces=command.faces,
             **shared,
         ),
         "export": lambda: modes.export(
-            config, workdir, command.output or workdir / "export", formats=command.formats, weights=command.weights
+            config, workdir, command.output or output / "export", formats=command.formats, weights=command.weights
         ),
         "demo": lambda: modes.demo(workdir, command.port, faces=command.faces, **shared),
         "convert": lambda: (

@@ -1,5 +1,6 @@
 """Trains, evaluates and uses DML-CSR face parsing.
 
+  dmlcsr --mode=predict photo.jpg
   dmlcsr --config=quickstart --workdir=runs/quickstart --mode=train
   dmlcsr --workdir=runs/quickstart --mode=evaluate
   dmlcsr --workdir=runs/quickstart --mode=predict photo.jpg folder/
@@ -9,11 +10,14 @@
   train      train into --workdir; the same command resumes a stopped run
   evaluate   score the best checkpoint on config.evaluation.split: a table, WORKDIR/evaluation.json and .html
   predict    parse images, videos, folders and patterns (or examples of the split) into --output
-  export     write the best checkpoint as StableHLO (for JAX) and ONNX, with model cards; --formats selects one
+  export     write the best checkpoint as StableHLO (for JAX) and ONNX, with model cards; --formats selects others
   demo       serve a page on this machine to drop images on
   convert    published PyTorch weights into a new workdir, or with --output=FILE the workdir's into such a file
 
   dmlcsr --config=published:lapa --workdir=runs/published --mode=convert weights.pth
+
+Without --workdir, evaluate, predict, export and demo use "portrait", the network for photos of real faces that ships
+with the package, and write into this folder. A workdir may also be a folder that export wrote as safetensors.
 
 --config is a recipe by name (celebamask_hq, lapa, helen, folder, quickstart, ...) or a file of your own; `:debug`
 after it makes it a run of a minute. Any field can be set: --config.training.batch_size=8. Evaluate and predict take
@@ -24,12 +28,14 @@ command as `dmlcsr`.
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.recipes import check_fields, read_config
+from dmlcsr_jax.types import Box, Faces
 
 MODES = ("train", "evaluate", "predict", "export", "demo", "convert", "prepare")
 
@@ -44,7 +50,8 @@ class Command:
     paths: tuple[str, ...]
     output: pathlib.Path | None
     write: tuple[str, ...]
-    faces: str
+    faces: Faces | None
+    boxes: tuple[Box, ...]
     remap: str
     smooth: int
     flip: bool
@@ -87,6 +94,7 @@ def parse(argv: Sequence[str]) -> Command:
         output=pathlib.Path(given["output"]) if given["output"] else None,
         write=tuple(given["write"]),
         faces=given["faces"],
+        boxes=_read_boxes(given["boxes"]),
         remap=given["remap"],
         smooth=given["smooth"],
         flip=given["flip"],
@@ -116,12 +124,19 @@ def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
         flags.DEFINE_string,
         "output",
         None,
-        "What predict (a folder; WORKDIR/predictions), export (WORKDIR/export) or convert (a file) writes.",
+        "What predict (a folder; WORKDIR/predictions), export (WORKDIR/export), evaluate (WORKDIR, or ./evaluation "
+        "without one) or convert (a file) writes.",
     )
     define(flags.DEFINE_list, "write", "labels,overlays", "What predict writes: labels, overlays, sheet, json.")
     define(
-        flags.DEFINE_enum, "faces", "whole", ("whole", "detect"), "predict, demo: each image is a face, or find them."
+        flags.DEFINE_enum,
+        "faces",
+        None,
+        get_args(Faces),
+        "predict, demo: whole (each image is one face), detect (a detector finds them) or auto (the detector if there "
+        "is one, else the network itself); auto for portrait, else whole.",
     )
+    define(flags.DEFINE_string, "boxes", "", "predict: the faces of one image, LEFT,TOP,RIGHT,BOTTOM;... in pixels.")
     define(flags.DEFINE_string, "remap", "", "predict: the data set whose classes are written; the checkpoint's own.")
     define(flags.DEFINE_integer, "smooth", 1, "predict: frames of a video that vote on each pixel, an odd number.")
     define(flags.DEFINE_bool, "flip", False, "predict, evaluate: average with the mirror image.")
@@ -140,7 +155,7 @@ def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
         None,
         "To join several processes: auto on a cluster, else HOST:PORT,COUNT,INDEX. See docs/hosts.md.",
     )
-    define(flags.DEFINE_list, "formats", "stablehlo,onnx", "What export writes; ONNX needs the extra [onnx].")
+    define(flags.DEFINE_list, "formats", "stablehlo,onnx", "What export writes: stablehlo, onnx, safetensors.")
     return values
 
 
@@ -167,11 +182,20 @@ def _read_scales(texts: Sequence[str]) -> tuple[float, ...]:
         raise UserError(f"--scales={','.join(texts)}: give numbers, such as 0.75,1,1.25") from error
 
 
+def _read_boxes(text: str) -> tuple[Box, ...]:
+    try:
+        boxes = [tuple(map(float, box.split(","))) for box in text.split(";") if box.strip()]
+        return tuple((left, top, right, bottom) for left, top, right, bottom in boxes)
+    except ValueError as error:
+        raise UserError(f"--boxes={text}: give LEFT,TOP,RIGHT,BOTTOM of each face, separated by semicolons") from error
+
+
 def _check_command(command: Command) -> None:
     """Raises UserError if flags are missing that the mode needs."""
-    if command.workdir is None and command.mode != "prepare":
+    if command.workdir is None and command.mode in ("train", "convert"):
         raise UserError(f"--mode={command.mode} needs --workdir=DIR")
-    needs_config = not (command.mode == "demo" or (command.mode == "predict" and command.paths))
+    alone = command.mode in ("demo", "export") or (command.mode, bool(command.output)) == ("convert", True)
+    needs_config = not alone and not (command.mode == "predict" and command.paths)
     if needs_config and not len(command.config):
         raise UserError("name a configuration, such as --config=quickstart")
     if command.mode == "convert" and not command.output and len(command.paths) != 1:

@@ -1,5 +1,6 @@
 """The modes of the command line. They join the rooms, and only `cli.py` imports them."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
@@ -15,8 +16,7 @@ from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation.curves import plot_curves
 from dmlcsr_jax.evaluation.evaluator import Evaluator, score_table
 from dmlcsr_jax.evaluation.page import Extremes, write_page
-from dmlcsr_jax.files import write_text
-from dmlcsr_jax.inference import CenterFace, FaceParser, model_card
+from dmlcsr_jax.inference import FaceParser, model_card
 from dmlcsr_jax.inference import predict as prediction
 from dmlcsr_jax.inference.export import check_formats, export_network, write_files
 from dmlcsr_jax.inference.inputs import list_inputs
@@ -84,6 +84,7 @@ def create_evaluator(
 def evaluate(
     config: ConfigDict,
     workdir: pathlib.Path,
+    output: pathlib.Path,
     *,
     weights: str | None = None,
     augmentation: TestTimeAugmentation = TestTimeAugmentation(),
@@ -106,16 +107,16 @@ def evaluate(
     if not hosts.is_first():
         return
     result["protocol"] = evaluator.protocol
-    write_text(workdir / "evaluation.json", json.dumps(result, indent=2))
+    write_files(output, {"evaluation.json": json.dumps(result, indent=2)})
     write_page(
-        workdir / "evaluation.html",
+        output / "evaluation.html",
         title=f"{workdir}, {split}, {evaluator}",
         result=result,
         extremes=extremes,
         example=lambda index: decode_example(evaluator.source[index]),
         spec=metadata.spec,
     )
-    console.print(f"written: {workdir / 'evaluation.json'}, {workdir / 'evaluation.html'}")
+    console.print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.html'}")
 
 
 def predict(
@@ -124,16 +125,14 @@ def predict(
     paths: Sequence[str],
     output: pathlib.Path,
     options: prediction.Options,
-    *,
-    faces: str = "whole",
     **parser_options: Any,
 ) -> None:
     """Parses images and videos; without any named, some examples of `config.evaluation.split`.
 
-    `faces` is "whole" (the image is the face) or "detect"; `parser_options` are those of `FaceParser.load`.
+    `parser_options` are those of `FaceParser.load`.
     """
     inputs = list_inputs(paths) if paths else None
-    parser = load_parser(workdir, faces, **parser_options)
+    parser = FaceParser.load(workdir, **parser_options)
     prediction.predict(parser, inputs or example_images(config), output=output, options=options)
 
 
@@ -144,16 +143,11 @@ def example_images(config: ConfigDict) -> list[tuple[str, np.ndarray]]:
     return [decode_example(source[index])[:2] for index in range(min(NUM_EXAMPLES, len(source)))]
 
 
-def demo(workdir: pathlib.Path, port: int, *, faces: str = "whole", **parser_options: Any) -> None:
+def demo(workdir: pathlib.Path, port: int, **parser_options: Any) -> None:
     """Serves a page on this machine where images can be parsed, until it is stopped."""
     from dmlcsr_jax.inference.demo import serve  # Gradio is an extra, and takes seconds to load
 
-    serve(load_parser(workdir, faces, batch_size=1, **parser_options), port)
-
-
-def load_parser(workdir: pathlib.Path, faces: str, **options: Any) -> FaceParser:
-    """The workdir's parser, with a detector if `faces` is "detect"."""
-    return FaceParser.load(workdir, detector=CenterFace() if faces == "detect" else None, **options)
+    serve(FaceParser.load(workdir, batch_size=1, **parser_options), port)
 
 
 def export(
@@ -164,23 +158,50 @@ def export(
     formats: Sequence[str],
     weights: str | None = None,
 ) -> None:
-    """Writes the best checkpoint as `model.FORMAT`, with the model cards `model.FORMAT.md` and `.json`."""
+    """Writes the best checkpoint as `model.FORMAT`, with the model cards `model.FORMAT.md` and `.json`.
+
+    Safetensors come with `model.json` and the model card `README.md`; the folder can be used in place of a workdir.
+    """
     check_formats(formats)
-    scores = model_card.read_scores(workdir)
     checkpoint = checkpoints.find_checkpoint(workdir)
     variables, metadata = checkpoints.load(checkpoint, weights)
-    origin = {"run": workdir.absolute().name, "step": checkpoint.name}
-    experiment = Experiment.from_config(config)
-    data = model_card.describe_data(metadata.spec, experiment.dataset.path, experiment.initial.sources)
+    metadata, about = _describe_checkpoint(config, workdir, checkpoint, metadata)
     console.print(f"exporting {checkpoint}, and comparing the result with it on drawn faces")
     files = {}
     for name, (content, parity) in export_network(variables, metadata, formats).items():
         file = f"model.{name}"
-        card = model_card.describe(file, metadata, parity, training_data=data, scores=scores, origin=origin)
-        files |= {file: content, f"{file}.md": model_card.render(card), f"{file}.json": json.dumps(card, indent=2)}
+        card = model_card.describe(file, metadata, parity, about)
+        if name == "safetensors":
+            texts = {"README.md": model_card.render(card), "model.json": checkpoints.encode_metadata(metadata, about)}
+        else:
+            texts = {f"{file}.md": model_card.render(card), f"{file}.json": json.dumps(card, indent=2)}
+        files |= {file: content} | texts
         console.print(f"{file}: {len(content) / 1e6:.1f} MB; {parity}")
     write_files(output, files)
     console.print(f"written: {', '.join(files)} in {output}")
+
+
+def _describe_checkpoint(
+    config: ConfigDict, workdir: pathlib.Path, checkpoint: pathlib.Path, metadata: checkpoints.CheckpointMetadata
+) -> tuple[checkpoints.CheckpointMetadata, dict[str, Any]]:
+    """The metadata with all terms, and what model cards say of the checkpoint; an exported folder knows both itself."""
+    about = checkpoints.read_card(checkpoint)
+    if not about:
+        if not len(config):
+            raise UserError(f"{workdir} has no config.json; name a configuration, such as --config=quickstart")
+        experiment = Experiment.from_config(config)
+        terms = experiment.dataset.terms or metadata.spec.terms
+        metadata = dataclasses.replace(
+            metadata,
+            spec=dataclasses.replace(metadata.spec, terms=terms),
+            inherited_terms=metadata.inherited_terms or experiment.initial.terms(),
+        )
+        data = model_card.describe_data(metadata, experiment.dataset.path, experiment.initial.sources)
+        origin = {"run": workdir.absolute().name, "step": checkpoint.name}
+        about = {"training_data": data, "scores": None, "notes": "", "checkpoint": origin}
+    home = checkpoint if checkpoints.is_exported(checkpoint) else workdir
+    found = {"scores": model_card.read_scores(home), "notes": model_card.read_notes(home)}
+    return metadata, about | {name: value for name, value in found.items() if value}
 
 
 def convert(config: ConfigDict, workdir: pathlib.Path, path: pathlib.Path) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,11 @@ IGNORE_ID = 255  # the label value that no loss and no score counts
 PyTree: TypeAlias = Any
 # Linen variable collections: "params", "batch_stats", and what `prepare_variables` adds.
 Variables: TypeAlias = Mapping[str, PyTree]
+
+# (left, top, right, bottom) of a face in pixels.
+Box: TypeAlias = tuple[float, float, float, float]
+# How a parser finds the faces of an image; see `inference.FaceParser`.
+Faces: TypeAlias = Literal["auto", "whole", "detect"]
 
 
 class Batch(NamedTuple):

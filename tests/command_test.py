@@ -21,6 +21,9 @@ def parse(*arguments):
     [
         (["--workdir=x"], ["--config"]),
         ([RECIPE], ["--workdir"]),
+        ([RECIPE, "--mode=convert", "a.pth"], ["--workdir"]),
+        (["--mode=evaluate"], ["--config"]),
+        (["--mode=predict"], ["--config"]),
         (["--config=nothing", "--workdir=x"], ["--config=nothing", "celebamask_hq", "quickstart"]),
         (["--config=configs/nothing.py", "--workdir=x"], ["configs/nothing.py"]),
         ([f"{RECIPE}:tiny", "--workdir=x"], ["tiny", "debug"]),
@@ -97,6 +100,12 @@ def test_a_workdir_brings_its_configuration(tmp_path):
 def test_images_and_the_demo_need_no_configuration(tmp_path):
     assert parse(f"--workdir={tmp_path}", "--mode=predict", "photo.jpg").paths == ("photo.jpg",)
     assert parse(f"--workdir={tmp_path}", "--mode=demo", "--port=8000").port == 8000
+
+
+def test_the_shipped_weights_need_no_workdir():
+    for arguments in (["--mode=predict", "photo.jpg"], ["--mode=demo"], ["--mode=export"]):
+        assert parse(*arguments).workdir is None
+    assert parse(RECIPE, "--mode=evaluate").workdir is None
 
 
 def test_help_names_every_flag():

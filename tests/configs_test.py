@@ -7,14 +7,23 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from dmlcsr_jax.checkpoints import exported
 from dmlcsr_jax.losses import multi_task_loss
 from dmlcsr_jax.models import create_model, init_variables
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.optimizer import make_optimizer, make_schedule
 from dmlcsr_jax.training.state import create_state
+from tests.shipped import write_exported
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 RECIPES = sorted(path.name for path in FOLDER.glob("*.py") if path.name != "__init__.py")
+
+
+@pytest.fixture(autouse=True)
+def portrait(tmp_path, monkeypatch):
+    """Weights of the name that recipes start from."""
+    write_exported(tmp_path / "portrait")
+    monkeypatch.setattr(exported, "shipped_directory", lambda: tmp_path)
 
 
 def get_config(name, *args):

@@ -31,9 +31,9 @@ ALLOWED = {
     "inference": _BASE | {"datasets", "pipeline", "ops", "models", "checkpoints", "drawing"},
     "modes": _BASE | {"hosts", "datasets", "models", "checkpoints", "evaluation", "training", "inference"},
     "recipes": {"errors", "training"},
-    "command": {"errors", "recipes"},
+    "command": {"types", "errors", "recipes"},
     "cli": {"errors", "environment", "hosts", "models", "inference", "modes", "command"},
-    "configs": {"losses"},
+    "configs": {"losses", "checkpoints"},
     "__init__": {"datasets", "inference", "models"},
 }
 

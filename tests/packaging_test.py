@@ -9,6 +9,10 @@ import sys
 import zipfile
 
 import pytest
+from PIL import Image
+
+from dmlcsr_jax.datasets.faces import draw_face
+from tests.shipped import needs_portrait
 
 ROOT = pathlib.Path(__file__).parents[1]
 RECIPES = {path.name for path in (ROOT / "configs").glob("*.py")}
@@ -83,6 +87,30 @@ def test_the_wheel_contains_the_package_and_its_recipes_only(wheel):
     assert "dmlcsr_jax/py.typed" in names
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dmlcsr_jax").rglob("*.py")}
     assert modules <= set(names)
+
+
+def test_the_wheel_contains_the_weights_and_their_license(wheel):
+    """WEIGHTS_LICENSE.md lies beside the weights, and among the licenses of the wheel's metadata."""
+    folder = ROOT / "dmlcsr_jax" / "weights"
+    there = {path.relative_to(ROOT).as_posix() for path in folder.rglob("*") if path.is_file()}
+    with zipfile.ZipFile(wheel) as files:
+        names = files.namelist()
+        packed = {name for name in names if name.startswith("dmlcsr_jax/weights/")}
+        (metadata,) = (files.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
+    assert "dmlcsr_jax/weights/portrait/WEIGHTS_LICENSE.md" in packed and packed == there
+    assert "License-Expression: Apache-2.0 AND LicenseRef-" in metadata
+    for license_file in ("LICENSE", "dmlcsr_jax/weights/portrait/WEIGHTS_LICENSE.md"):
+        assert f"License-File: {license_file}\n" in metadata
+        assert any(name.endswith(f".dist-info/licenses/{license_file}") for name in names)
+
+
+@needs_portrait
+def test_the_installed_command_parses_a_photo_without_a_workdir(command):
+    Image.fromarray(draw_face(0, 96)[0]).save(command.folder / "photo.png")
+    done = command("--mode=predict", "photo.png")
+    assert done.returncode == 0, done.stderr
+    with Image.open(command.folder / "predictions" / "photo.png") as labels:
+        assert labels.size == (96, 96)
 
 
 def test_the_wheel_installs_the_command(wheel):

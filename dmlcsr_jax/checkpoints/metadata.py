@@ -17,12 +17,15 @@ class CheckpointMetadata:
       model: the keyword arguments of `create_model`.
       size: (height, width) of the network's input.
       preprocessing: channel order, mean and deviation of the network's input.
+      inherited_terms: where training started and on what terms those weights may be used, a sentence each; they apply
+        beside `spec.terms`. Empty if training started from random weights.
     """
 
     spec: FaceSpec
     model: Mapping[str, Any]
     size: tuple[int, int]
     preprocessing: Preprocessing
+    inherited_terms: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The metadata as plain JSON values."""
@@ -31,6 +34,7 @@ class CheckpointMetadata:
             "model": dict(self.model),
             "size": list(self.size),
             "preprocessing": dataclasses.asdict(self.preprocessing),
+            "inherited_terms": list(self.inherited_terms),
         }
 
     @classmethod
@@ -39,7 +43,11 @@ class CheckpointMetadata:
         height, width = values["size"]
         preprocessing = values["preprocessing"] if "preprocessing" in values else values["convention"]
         return cls(
-            FaceSpec(**values["spec"]), upgrade_model(values["model"]), (height, width), Preprocessing(**preprocessing)
+            spec=FaceSpec(**values["spec"]),
+            model=upgrade_model(values["model"]),
+            size=(height, width),
+            preprocessing=Preprocessing(**preprocessing),
+            inherited_terms=tuple(values.get("inherited_terms", ())),
         )
 
 

@@ -1,4 +1,4 @@
-"""Finding and loading the checkpoints of a workdir."""
+"""Finding and loading checkpoints: of a workdir, of an exported folder, or shipped with the package."""
 
 import pathlib
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from dmlcsr_jax.checkpoints import exported
 from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import create_model, init_variables
@@ -38,45 +39,71 @@ def read_score(folder: pathlib.Path) -> float | None:
 
 
 def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
-    """The step folder to use: `path` itself, or the best (else the newest) below a workdir.
+    """The folder to load from.
+
+    Args:
+      path: a step folder or an exported folder, which is returned as it is; a workdir, of which the best checkpoint
+        (else the newest) is taken; or the name of weights that ship with the package, such as "portrait". A folder of
+        that name with a checkpoint in it comes first.
 
     Raises:
       UserError: there is no checkpoint.
     """
-    path = pathlib.Path(path).absolute()
-    if (path / ITEMS["student"]).is_dir():
+    name, path = str(path), pathlib.Path(path).absolute()
+    if (path / ITEMS["student"]).is_dir() or exported.is_exported(path):
         return path
     folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+    steps = folders_below(folder)
+    if not steps and folder == path and name in exported.shipped_names():
+        return exported.shipped_directory() / name
     if not folder.is_dir():
-        raise UserError(f"{path}: no such workdir or checkpoint; train one with --mode=train")
-    scores = {step: score for step in folders_below(folder) if (score := read_score(step)) is not None}
+        shipped = ", ".join(exported.shipped_names())
+        raise UserError(
+            f"{path}: no such workdir or checkpoint; train one with --mode=train"
+            + (f", or use weights that ship with the package: {shipped}" if shipped else "")
+        )
+    scores = {step: score for step in steps if (score := read_score(step)) is not None}
     if not scores:
         raise UserError(f"{folder}: no checkpoint in it; train one with --mode=train")
     return max(scores, key=lambda step: (scores[step], int(step.name)))
 
 
+def is_shipped(path: str | pathlib.Path) -> bool:
+    """Whether `find_checkpoint` finds weights that ship with the package; UserError if it finds none."""
+    return find_checkpoint(path).parent == exported.shipped_directory()
+
+
 def load(path: str | pathlib.Path, weights: str | None = None) -> tuple[dict[str, Any], CheckpointMetadata]:
-    """Variables and metadata of a workdir's best checkpoint, or of the step folder named.
+    """Variables and metadata of a checkpoint; those of the edge heads may be absent.
 
     Args:
-      path: workdir or step folder.
-      weights: "student" or "teacher"; None for the teacher if there is one.
+      path: as in `find_checkpoint`.
+      weights: "student" or "teacher"; None for the teacher if there is one. An exported folder has only one network.
 
     Raises:
       UserError: there is no checkpoint, or it cannot be read.
     """
     folder = find_checkpoint(path)
     metadata = load_metadata(folder)
-    if weights == "teacher" and not (folder / ITEMS["teacher"]).is_dir():
-        raise UserError(f"{folder} has no teacher: no cycle of self-regulation had ended; use --weights=student")
-    item = ITEMS[weights or choose_weights(folder)]
+    item = _find_item(folder, weights)
     try:
+        if exported.is_exported(folder):
+            return exported.read_variables(folder, metadata), metadata
         model = create_model(metadata.spec.num_classes, **metadata.model)
         abstract = abstract_tree(jax.eval_shape(lambda: init_variables(model, seed=0)))
         with ocp.StandardCheckpointer() as reader:
             return reader.restore(folder / item, abstract), metadata
     except Exception as error:  # Orbax raises many kinds for a broken file
         raise _unreadable(folder, error) from error
+
+
+def _find_item(folder: pathlib.Path, weights: str | None) -> str:
+    """The item of a step folder that holds these weights; UserError if there is none."""
+    if weights == "teacher" and not (folder / ITEMS["teacher"]).is_dir():
+        if exported.is_exported(folder):
+            raise UserError(f"{folder} holds one exported network, and no teacher; leave out --weights")
+        raise UserError(f"{folder} has no teacher: no cycle of self-regulation had ended; use --weights=student")
+    return ITEMS[weights or choose_weights(folder)]
 
 
 def choose_weights(path: str | pathlib.Path) -> str:
@@ -93,6 +120,8 @@ def load_metadata(path: str | pathlib.Path) -> CheckpointMetadata:
     folder = find_checkpoint(path)
     item = _METADATA_BEFORE if (folder / _METADATA_BEFORE).is_dir() else METADATA
     try:
+        if exported.is_exported(folder):
+            return exported.read_metadata(folder)
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
             return CheckpointMetadata.from_json(reader.restore(folder / item))
     except Exception as error:  # Orbax raises many kinds for a broken file

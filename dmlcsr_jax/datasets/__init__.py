@@ -34,6 +34,7 @@ class DatasetSettings:
       path: the raw data.
       data_dir: where prepared data is stored; "" for TFDS's default.
       bad_files: "stop" or "skip".
+      terms: on what terms the data may be used; "" for what the data set says.
       options: the fields of the subsection named after the data set, if there is one.
 
     Raises:
@@ -45,6 +46,7 @@ class DatasetSettings:
     path: str = ""
     data_dir: str = ""
     bad_files: str = "stop"
+    terms: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -55,7 +57,7 @@ class DatasetSettings:
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> "DatasetSettings":
         """Reads `config.dataset`; UserError names a field that is out of range."""
-        shared = {field: section[field] for field in ("name", "path", "data_dir", "bad_files")}
+        shared = {field: section[field] for field in ("name", "path", "data_dir", "bad_files", "terms")}
         return cls(**shared, options=dict(section.get(section["name"], {})))
 
 
@@ -83,7 +85,9 @@ def prepare(settings: DatasetSettings) -> "Dataset":
     create: Callable[..., RawDataset[Any]] = dataset_class
     with in_section(f"config.dataset.{settings.name}"):
         raw = create(*path, **settings.options)
-    return FaceBuilder(raw, data_dir=settings.data_dir, skip_bad_files=settings.bad_files == "skip").dataset()
+    dataset = FaceBuilder(raw, data_dir=settings.data_dir, skip_bad_files=settings.bad_files == "skip").dataset()
+    terms = settings.terms or dataset.spec.terms
+    return dataclasses.replace(dataset, spec=dataclasses.replace(dataset.spec, terms=terms))
 
 
 def _find_class(name: str) -> "type[RawDataset[Any]]":

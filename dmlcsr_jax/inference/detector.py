@@ -8,6 +8,7 @@ import numpy as np
 
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.pipeline.geometry import affine_matrix
+from dmlcsr_jax.types import Box
 
 # Where CelebAMask-HQ's images lie relative to the boxes that CenterFace finds in them, measured on 100 images
 # (1.60 ± 0.12 and 0.09 ± 0.02): side of the image / geometric mean of the box's sides, and how far the center of the
@@ -28,7 +29,7 @@ class Detection:
       roll: degrees that the face is turned clockwise, if there are no points.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     score: float = 1.0
     points: np.ndarray | None = None
     roll: float = 0.0

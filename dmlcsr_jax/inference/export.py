@@ -1,20 +1,23 @@
-"""Exports networks to files that run without this package: StableHLO for JAX, ONNX for everything else.
+"""Exports networks: StableHLO for JAX, ONNX for everything else, and safetensors for this package.
 
-Both take uint8 RGB images of the network's input size, in batches of any length, and return class numbers and float32
-logits of that size; the edge heads are dropped. A file is written only if it computes what the network does.
+StableHLO and ONNX run without this package. They take uint8 RGB images of the network's input size, in batches of any
+length, and return class numbers and float32 logits of that size; the edge heads are dropped. Safetensors keep them, so
+that training can start there. A file is written only if it computes what the network does.
 """
 
 import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 
+from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.errors import UserError
@@ -24,10 +27,11 @@ from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.transforms import fit_image
 from dmlcsr_jax.types import Variables
 
-FORMATS = ("stablehlo", "onnx")
+FORMATS = ("stablehlo", "onnx", "safetensors")
 PLATFORMS = ("cpu", "cuda", "tpu")
 LOGITS_BOUND = 1e-3  # largest difference, relative to the largest logit
 LABELS_BOUND = 0.9999  # share of pixels whose class number is the same
+_FLOAT16_BOUNDS = (0.05, 0.98)  # the same where weights are rounded to float16: untrained networks are near 0.01, 0.99
 _FACES = 3  # images to compare on
 
 # "labels": [B, H, W] uint8, "logits": [B, H, W, C] float32
@@ -50,10 +54,9 @@ class Parity:
     absolute_difference: float
     relative_difference: float
 
-    @property
-    def holds(self) -> bool:
+    def holds(self, logits_bound: float = LOGITS_BOUND, labels_bound: float = LABELS_BOUND) -> bool:
         """Whether both bounds are met; NaN meets none."""
-        return self.relative_difference <= LOGITS_BOUND and self.equal_labels >= LABELS_BOUND
+        return self.relative_difference <= logits_bound and self.equal_labels >= labels_bound
 
     def __str__(self) -> str:
         return (
@@ -67,10 +70,13 @@ def export_network(
 ) -> dict[str, tuple[bytes, Parity]]:
     """Exports the network of a checkpoint and compares each result with the original.
 
+    With "safetensors" all files hold kernels rounded to float16, and the others are compared with those. ONNX
+    stores weights in float16 whenever that is exact.
+
     The comparison runs on the CPU, where float32 products are computed in full precision.
 
     Args:
-      variables: `params` and `batch_stats`; those of the edge heads are not needed.
+      variables: `params` and `batch_stats`; those of the edge heads may be absent.
       metadata: classes, network, input size and preprocessing.
       formats: names of `FORMATS`.
 
@@ -81,23 +87,36 @@ def export_network(
       UserError: a format does not exist or lacks its packages, or an export does not compute what the network does.
     """
     check_formats(formats)
-    kept = {kind: {part: tree[part] for part in tree if part != "edge_head"} for kind, tree in variables.items()}
-    kept = jax.device_get(kept)
+    variables = jax.device_get(variables)
     exported = {}
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        images = _draw_images(metadata.size)
-        expected = jax.device_get(jax.jit(_make_parse(metadata))(kept, images))
-        for name in formats:
+        images, parse = _draw_images(metadata.size), jax.jit(_make_parse(metadata))
+        expected = jax.device_get(parse(_without_edge_heads(variables), images))
+        if "safetensors" in formats:
+            stored, exact = checkpoints.store(variables), expected
+            variables = checkpoints.restore(stored)
+            expected = jax.device_get(parse(_without_edge_heads(variables), images))
+            parity = _check("safetensors", _compare(expected, exact), *_FLOAT16_BOUNDS)
+            exported["safetensors"] = safetensors.numpy.save(stored), parity
+        for name in (name for name in formats if name != "safetensors"):
             encode, load = (encode_onnx, load_onnx) if name == "onnx" else (encode_stablehlo, load_stablehlo)
-            data = encode(kept, metadata)
-            parity = _compare(load(data)(images), expected)
-            if not parity.holds:
-                raise UserError(
-                    f"--formats={name} is not written, because it does not compute what the network does: {parity}; "
-                    f"required are {100 * LABELS_BOUND} % and {LOGITS_BOUND:.0e}; try another format"
-                )
-            exported[name] = data, parity
+            data = encode(_without_edge_heads(variables), metadata)
+            exported[name] = data, _check(name, _compare(load(data)(images), expected))
     return exported
+
+
+def _without_edge_heads(variables: Variables) -> dict[str, Any]:
+    return {kind: {part: tree[part] for part in tree if part != "edge_head"} for kind, tree in variables.items()}
+
+
+def _check(name: str, parity: Parity, logits_bound: float = LOGITS_BOUND, labels_bound: float = LABELS_BOUND) -> Parity:
+    """Returns `parity`; UserError if it does not hold."""
+    if not parity.holds(logits_bound, labels_bound):
+        raise UserError(
+            f"--formats={name} is not written, because it does not compute what the network does: {parity}; "
+            f"required are {100 * labels_bound} % and {logits_bound:.0e}; try another format"
+        )
+    return parity
 
 
 def _draw_images(size: tuple[int, int]) -> np.ndarray:

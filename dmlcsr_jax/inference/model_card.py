@@ -12,35 +12,25 @@ import jax
 
 from dmlcsr_jax import __version__
 from dmlcsr_jax.checkpoints import CheckpointMetadata
-from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.export import PLATFORMS, Parity
 from dmlcsr_jax.inference.model_card_text import render
 from dmlcsr_jax.models import create_model
 
-__all__ = ["code_commit", "describe", "describe_data", "read_scores", "render"]
+__all__ = ["code_commit", "describe", "describe_data", "read_notes", "read_scores", "render"]
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
 
-def describe(
-    file: str,
-    metadata: CheckpointMetadata,
-    parity: Parity,
-    *,
-    training_data: Mapping[str, Any],
-    scores: Mapping[str, Any] | None,
-    origin: Mapping[str, str],
-) -> dict[str, Any]:
+def describe(file: str, metadata: CheckpointMetadata, parity: Parity, about: Mapping[str, Any]) -> dict[str, Any]:
     """The model card of an exported file as JSON values.
 
     Args:
       file: name of the file; its suffix tells the format.
       metadata: of the checkpoint.
       parity: how closely the file matches the checkpoint.
-      training_data: from `describe_data`.
-      scores: from `read_scores`.
-      origin: `run` and `step`, the names of the run and of its checkpoint.
+      about: `training_data` (from `describe_data`), `scores` (from `read_scores`), `notes` (from `read_notes`), and
+        `checkpoint` (the names of its `run` and `step`).
     """
     height, width = metadata.size
     spec = metadata.spec
@@ -59,29 +49,42 @@ def describe(
             for i, (name, color) in enumerate(zip(spec.class_names, spec.palette, strict=True))
         ],
         "network": _describe_network(metadata),
-        "training_data": training_data,
-        "scores": scores,
+        **about,
         "parity": dataclasses.asdict(parity),
-        "checkpoint": origin,
         "code": {"version": __version__, "commit": code_commit()},
         "exported": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
 
 
-def describe_data(spec: FaceSpec, folder: str, sources: Sequence[str]) -> dict[str, Any]:
-    """The training data of a network as JSON values.
+def describe_data(metadata: CheckpointMetadata, folder: str, sources: Sequence[str]) -> dict[str, Any]:
+    """The training data of a network, and the terms of its weights, as JSON values.
 
     Args:
-      spec: the classes, with the license terms of the data.
+      metadata: of the checkpoint.
       folder: the raw data; only its name is kept.
       sources: the weights that training started from; only their names are kept.
     """
+    spec = metadata.spec
     unknown = f"unknown: ask whoever made the folder {pathlib.Path(folder).name!r} what its images may be used for."
     return {
         "name": spec.name,
         "terms": spec.terms or unknown,
         "initial_weights": [pathlib.Path(path).name for path in sources],
+        "inherited_terms": list(metadata.inherited_terms),
     }
+
+
+def read_notes(folder: pathlib.Path) -> str:
+    """What `notes.md` of a workdir adds to its model cards; "" if there is none.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    path = folder / "notes.md"
+    try:
+        return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); write it as UTF-8 text") from error
 
 
 def read_scores(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -123,4 +126,6 @@ def _describe_format(file: str) -> dict[str, Any]:
         from dmlcsr_jax.inference.onnx_graph import OPSET
 
         return {"name": "ONNX", "opset": OPSET}
+    if file.endswith(".safetensors"):
+        return {"name": "safetensors", "storage": "float16", "computation": "float32"}
     return {"name": "StableHLO (jax.export)", "jax": jax.__version__, "platforms": list(PLATFORMS)}

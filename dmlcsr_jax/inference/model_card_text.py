@@ -3,6 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+_RUN_SAFETENSORS = """from dmlcsr_jax import FaceParser
+
+parser = FaceParser.load(".")  # the folder with model.safetensors and model.json
+(face,) = parser("photo.jpg")
+labels, hair = face.labels, face.mask("hair")
+"""
+
 _CODE = """{imports}
 import numpy as np
 from PIL import Image, ImageOps
@@ -24,8 +31,22 @@ labels, logits = outputs["labels"], outputs["logits"]
 
 def render(card: Mapping[str, Any]) -> str:
     """Markdown of what `model_card.describe` returns; its code runs as is beside the file and a `photo.jpg`."""
-    sections = [f"# {card['file']}: face parsing by DML-CSR", _usage(card), _classes(card), _origin(card)]
+    usage = _usage_in_package(card) if card["format"]["name"] == "safetensors" else _usage(card)
+    sections = [f"# {card['file']}: face parsing by DML-CSR", usage, _classes(card), _origin(card)]
+    if card["notes"]:
+        sections.append(card["notes"])
     return "\n\n".join(sections) + "\n"
+
+
+def _usage_in_package(card: Mapping[str, Any]) -> str:
+    height, width = card["size"]
+    return f"""Weights of dmlcsr_jax. Kernels are stored in float16; the network computes in float32. `model.json`
+beside them holds the classes, the network and its input ({height} x {width} pixels).
+
+```python
+{_RUN_SAFETENSORS}```
+
+`--config.init_from=FOLDER` starts a training from them."""
 
 
 def _usage(card: Mapping[str, Any]) -> str:
@@ -83,15 +104,16 @@ def _percent(fraction: float | None) -> str:
 
 def _origin(card: Mapping[str, Any]) -> str:
     data, network, parity, code = (card[name] for name in ("training_data", "network", "parity", "code"))
-    initial = ", ".join(data["initial_weights"])
+    stored = card["format"]["name"] == "safetensors"
+    source = "the float32 weights of that checkpoint" if stored else "the same weights in dmlcsr_jax"
     lines = [
         f"- Training data: {data['name']}. Terms: {data['terms']}",
-        *([f"- Initial weights: {initial}; their terms apply too."] if initial else []),
+        *(f"- {sentence}" for sentence in data["inherited_terms"]),
         "- These terms bind whoever uses the weights; the code is under the Apache License 2.0.",
         f"- Network: {', '.join(f'{name} {value}' for name, value in network.items())}; float32.",
         f"- Exported from step {card['checkpoint']['step']} of the run {card['checkpoint']['run']} "
         f"by dmlcsr_jax {code['version']}, commit {code['commit'] or 'unknown'}, on {card['exported']}.",
-        f"- Compared with that checkpoint on synthetic faces on a CPU: {100 * parity['equal_labels']:.4f} % of the "
+        f"- Compared with {source} on synthetic faces on a CPU: {100 * parity['equal_labels']:.4f} % of the "
         f"labels are equal, and logits differ by at most {parity['absolute_difference']:.1e} "
         f"({parity['relative_difference']:.1e} of the largest).",
     ]

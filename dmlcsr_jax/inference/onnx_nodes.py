@@ -41,7 +41,7 @@ class Graph:
         return name in self.params
 
     def node(self, operator: str, *inputs: str | np.ndarray, output: str = "", **attributes: Any) -> str:
-        """Adds a node and returns its output; inputs that are arrays become weights, floating ones float32."""
+        """Adds a node and returns its output; inputs that are arrays become weights: float16, float32 or int64."""
         output = output or f"{operator}_{len(self.nodes)}"
         names = [x if isinstance(x, str) else self._weight(x, f"{output}.{i}") for i, x in enumerate(inputs)]
         self.nodes.append(helper.make_node(operator, names, [output], name=output, **attributes))
@@ -78,13 +78,15 @@ class Graph:
     ) -> str:
         """The submodule `name`, a Conv, and the ActivatedBatchNorm `norm` folded into it: [B, O, h', w']."""
         kernel = self.params[name]["kernel"]  # [k, k, I / groups, O]
+        factor = np.ones(kernel.shape[-1])
         bias = self.params[name].get("bias", np.zeros(kernel.shape[-1]))
         if norm:
             factor, offset = self[norm].affine(absolute_scale=absolute_scale, epsilon=epsilon)
-            kernel, bias = kernel * factor, bias * factor + offset
+            bias = bias * factor + offset
+        weights = self._scale(kernel.transpose(3, 2, 0, 1), factor[:, None, None, None])
         fields = {"strides": [strides] * 2, "dilations": [dilation] * 2, "group": groups}
         fields |= _padding(len(kernel), strides, dilation, padding)
-        y = self.node("Conv", x, kernel.transpose(3, 2, 0, 1), bias, output=f"{self.path}/{name}", **fields)
+        y = self.node("Conv", x, weights, bias, output=f"{self.path}/{name}", **fields)
         return self.activate(y, activation) if norm else y
 
     def conv_norm(self, x: str, name: str, first: int = 0, **fields: Any) -> str:
@@ -108,7 +110,7 @@ class Graph:
     def project(self, x: str, name: str, norm: str) -> str:
         """The submodule `name`, a Projection of the middle axis, and its plain batch norm: [B, I, n] -> [B, O, n]."""
         factor, offset = self[norm].affine(absolute_scale=False)
-        y = self.node("MatMul", (self.params[name]["kernel"] * factor).T, x)
+        y = self.node("MatMul", self._scale(self.params[name]["kernel"].T, factor[:, None]), x)
         return self.node("Add", y, offset[:, None])
 
     def max_pool(self, x: str) -> str:
@@ -140,8 +142,18 @@ class Graph:
         """[B, m, n] -> [B, n, m]."""
         return self.node("Transpose", x, perm=[0, 2, 1])
 
+    def _scale(self, kernel: np.ndarray, factor: np.ndarray) -> np.ndarray | str:
+        """The product. A kernel that float16 holds exactly is stored so; runtimes compute the rest once, on loading."""
+        with np.errstate(over="ignore"):
+            half = kernel.astype(np.float16)
+        if not np.array_equal(half, kernel):
+            return kernel * factor
+        wide = self.node("Cast", half, to=onnx.TensorProto.FLOAT)
+        return wide if np.all(factor == 1) else self.node("Mul", wide, factor)
+
     def _weight(self, array: np.ndarray, name: str) -> str:
-        array = np.asarray(array, np.float32 if np.issubdtype(array.dtype, np.floating) else np.int64)
+        if array.dtype != np.float16:
+            array = np.asarray(array, np.float32 if np.issubdtype(array.dtype, np.floating) else np.int64)
         self.weights.append(numpy_helper.from_array(np.array(array, order="C"), name))
         return name
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, get_args
 
 import cv2
 import jax
@@ -22,11 +22,9 @@ from dmlcsr_jax.inference.images import ImageLike, as_arrays
 from dmlcsr_jax.inference.searching import Place, own_places, search_faces, whole_place
 from dmlcsr_jax.models import TestTimeAugmentation, create_model, parse_labels, parse_logits, prepare_variables
 from dmlcsr_jax.pipeline.geometry import restore_crop
-from dmlcsr_jax.types import Array, Variables
+from dmlcsr_jax.types import Array, Faces, Variables
 
 Boxes = Sequence[Sequence[float]] | np.ndarray  # [N, 4]: (left, top, right, bottom) of each face, in pixels
-Faces: TypeAlias = Literal["auto", "whole", "detect"]
-FACES = ("auto", "whole", "detect")
 Network = Callable[[Variables, Array], jax.Array]
 
 
@@ -54,7 +52,7 @@ class FaceParser:
       variables: `params` and `batch_stats`; those of the edge heads may be absent.
       metadata: classes, network, input size and preprocessing.
       batch_size: images per call of the network.
-      faces: "auto", "whole" or "detect"; None for "detect" if there is a detector, else "whole".
+      faces: "auto", "whole" or "detect", see above; None for "detect" if there is a detector, else "whole".
       detector: finds the faces of an image; None for `CenterFace()` if one is needed.
       augmentation: views whose logits are averaged, such as `TestTimeAugmentation(flip=True)`.
 
@@ -77,7 +75,7 @@ class FaceParser:
         self.metadata = metadata
         self.batch_size = batch_size
         faces = faces or ("detect" if detector else "whole")
-        check_choice("faces", faces, FACES)
+        check_choice("faces", faces, get_args(Faces))
         self._detector = detector if faces != "whole" else None
         self._classes = None
         if detector is None and faces == "detect":
@@ -103,18 +101,23 @@ class FaceParser:
         self._labels = jax.jit(partial(parse_labels, model, **options))
 
     @classmethod
-    def load(cls, path: str | os.PathLike, weights: str | None = None, **options: Any) -> "FaceParser":
-        """Loads a parser from a workdir (its best checkpoint) or from the folder of one checkpoint.
+    def load(cls, path: str | os.PathLike = "portrait", weights: str | None = None, **options: Any) -> "FaceParser":
+        """Loads a parser: by default the network that ships with the package, which is for photos of real faces.
 
         Args:
-          path: the folder.
+          path: a workdir (its best checkpoint is taken), the folder of one checkpoint, an exported folder, or the name
+            of weights that ship with the package. A folder of that name with a checkpoint in it comes first.
           weights: "student" or "teacher"; None for the teacher if there is one.
-          **options: `batch_size`, `detector` and `augmentation`.
+          **options: `batch_size`, `faces`, `detector` and `augmentation`; without a detector, `faces` is "auto" for
+            weights that ship with the package, since photos are not crops of faces.
 
         Raises:
           UserError: there is no checkpoint, or it cannot be read.
         """
-        return cls(*checkpoints.load(os.fspath(path), weights), **options)
+        path = os.fspath(path)
+        if not (options.get("faces") or options.get("detector")) and checkpoints.is_shipped(path):
+            options["faces"] = "auto"
+        return cls(*checkpoints.load(path, weights), **options)
 
     def __call__(
         self, images: ImageLike | Sequence[ImageLike], boxes: Boxes | Sequence[Boxes] | None = None

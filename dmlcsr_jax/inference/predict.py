@@ -21,6 +21,7 @@ from dmlcsr_jax.inference.face import ParsedFace
 from dmlcsr_jax.inference.images import as_array
 from dmlcsr_jax.inference.inputs import is_video
 from dmlcsr_jax.inference.video import VideoReader, VideoWriter, smoothed
+from dmlcsr_jax.types import Box
 
 if TYPE_CHECKING:
     from dmlcsr_jax.inference.parser import FaceParser
@@ -40,6 +41,7 @@ class Options:
       write: any of `FORMS`.
       remap: the data set whose classes are written; "" for those of the checkpoint.
       smooth: number of video frames that vote on each pixel; odd, 1 for no smoothing.
+      boxes: the faces, if there is only one image.
 
     Raises:
       UserError: an option is invalid.
@@ -48,6 +50,7 @@ class Options:
     write: Sequence[str] = ("labels", "overlays")
     remap: str = ""
     smooth: int = 1
+    boxes: tuple[Box, ...] = ()
 
     def __post_init__(self):
         for form in self.write or ("nothing",):
@@ -80,6 +83,10 @@ def predict(
       UserError: the folder cannot be written, or contains the inputs; or, after all others were parsed, some inputs
         could not be read.
     """
+    if options.boxes and (len(inputs) != 1 or (isinstance(inputs[0][1], pathlib.Path) and is_video(inputs[0][1]))):
+        raise UserError(
+            f"--boxes are the faces of one image, but {len(inputs)} images or videos are named; name one image"
+        )
     if any(not isinstance(source, np.ndarray) and source.resolve().parent == output.resolve() for _, source in inputs):
         raise UserError(
             f"--output={output} is the images' own folder, where they could be overwritten; name another folder"
@@ -128,7 +135,8 @@ class _Job:
             self._write_images(waiting)
 
     def _write_images(self, batch: Sequence[tuple[str, Input, np.ndarray]]) -> None:
-        faces = self._parser([image for *_, image in batch])
+        boxes = [self._options.boxes] if self._options.boxes else None
+        faces = self._parser([image for *_, image in batch], boxes)
         for (name, source, _), face in zip(batch, faces, strict=True):
             try:
                 self._write_image(name, source, self._remapped(face))

@@ -1,5 +1,6 @@
 """What training starts from: random weights, an ImageNet encoder, or another checkpoint."""
 
+import contextlib
 import dataclasses
 import pathlib
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
-from dmlcsr_jax.checkpoints import load
+from dmlcsr_jax.checkpoints import load, load_metadata
 from dmlcsr_jax.console import console
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import DMLCSR, init_variables
@@ -28,7 +29,7 @@ class InitialWeights:
       seed: of the random ones.
       pretrained_backbone: `config.model.pretrained_backbone`: a file of ImageNet weights, or "imagenet" for the one of
         the package that the encoder names; "" for none.
-      init_from: `config.init_from`, a checkpoint or workdir; "" for none.
+      init_from: `config.init_from`: a checkpoint, workdir, exported folder or "portrait"; "" for none.
     """
 
     seed: int = 0
@@ -39,6 +40,27 @@ class InitialWeights:
     def sources(self) -> list[str]:
         """The files and folders that are read."""
         return [path for path in (self.init_from, self.pretrained_backbone) if path]
+
+    def terms(self) -> tuple[str, ...]:
+        """Where the weights come from and on what terms they may be used, a sentence each, for model cards."""
+        sentences = []
+        if self.pretrained_backbone:
+            sentences.append(
+                f"The encoder started from {_name(self.pretrained_backbone)}, trained on ImageNet: non-commercial "
+                "research and educational purposes; the license of that file applies too."
+            )
+        if self.init_from:
+            terms, inherited = "", ()
+            with contextlib.suppress(UserError):  # exporting must not depend on where training started long ago
+                metadata = load_metadata(self.init_from)
+                terms, inherited = metadata.spec.terms, metadata.inherited_terms
+            sentences.append(f"Training started from the weights {_name(self.init_from)}. Terms: {terms or 'unknown'}")
+            sentences += inherited
+        return tuple(sentences)
+
+
+def _name(path: str) -> str:
+    return pathlib.Path(path).name
 
 
 def initial_variables(model: DMLCSR, initial: InitialWeights) -> dict[str, Any]:

@@ -72,19 +72,33 @@ def plan_run(experiment: Experiment, dataset: Dataset, workdir: pathlib.Path) ->
 
 
 def create_metadata(spec: FaceSpec, experiment: Experiment, workdir: pathlib.Path) -> CheckpointMetadata:
-    """The metadata of every checkpoint of a run; raises UserError like `choose_preprocessing`."""
-    return CheckpointMetadata(spec, experiment.model, experiment.size, choose_preprocessing(experiment, workdir))
+    """The metadata of every checkpoint of a run.
 
-
-def choose_preprocessing(experiment: Experiment, workdir: pathlib.Path) -> Preprocessing:
-    """How images enter the network: as the run's own checkpoint says, or the one it starts from, or the experiment.
+    Preprocessing and terms are as the run's own checkpoint says, or the one it starts from, or the experiment.
 
     Raises:
       UserError: `config.init_from` has no checkpoint.
     """
+    own = _own_metadata(workdir)
+    return CheckpointMetadata(
+        spec=spec,
+        model=experiment.model,
+        size=experiment.size,
+        preprocessing=own.preprocessing if own else _initial_preprocessing(experiment),
+        inherited_terms=own.inherited_terms if own else experiment.initial.terms(),
+    )
+
+
+def _own_metadata(workdir: pathlib.Path) -> CheckpointMetadata | None:
+    """What the run's newest checkpoint says; what the run started from may be gone."""
     for folder in checkpoints.step_folders(workdir):
         with contextlib.suppress(UserError):  # training skips a broken checkpoint, so does this
-            return checkpoints.load_metadata(folder).preprocessing
+            return checkpoints.load_metadata(folder)
+    return None
+
+
+def _initial_preprocessing(experiment: Experiment) -> Preprocessing:
+    """How images enter the network: as the checkpoint says that the run starts from, or the experiment."""
     if experiment.initial.init_from:
         return checkpoints.load_metadata(experiment.initial.init_from).preprocessing
     # BGR keeps the numbers in RGB order, as the published pipeline does.

@@ -17,6 +17,7 @@ _FREE_FIELDS = (
     "dataset.path",
     "dataset.data_dir",
     "dataset.bad_files",
+    "dataset.terms",
     "input.num_workers",
     "model.remat",
     "training.log_every",

@@ -105,7 +105,7 @@ def test_unknown_terms_and_initial_weights_are_named(run, tmp_path):
     modes.export(config, tmp_path, tmp_path / "export", formats=["stablehlo"])
     text = (tmp_path / "export" / "model.stablehlo.md").read_text()
     assert "Terms: unknown" in text and "'faces'" in text and "somebody" not in text
-    assert "Initial weights: published;" in text and "not scored" in text
+    assert "Training started from the weights published. Terms: unknown" in text and "not scored" in text
     card = json.loads((tmp_path / "export" / "model.stablehlo.json").read_text())
     assert card["training_data"]["initial_weights"] == ["published"] and card["scores"] is None
 
@@ -119,7 +119,7 @@ def test_a_wrong_export_is_not_written(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="does not compute what the network does"):
         modes.export(CONFIG, workdir, tmp_path / "export", formats=["stablehlo"])
     assert not list(tmp_path.iterdir())
-    assert not export.Parity(1.0, np.nan, np.nan).holds and not export.Parity(0.9998, 0.0, 0.0).holds
+    assert not export.Parity(1.0, np.nan, np.nan).holds() and not export.Parity(0.9998, 0.0, 0.0).holds()
 
 
 def test_mistakes_are_reported_before_the_work(run, tmp_path, monkeypatch):

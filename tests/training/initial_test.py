@@ -45,6 +45,20 @@ def test_layers_of_other_classes_start_fresh_and_are_named(checkpoint, capsys):
     assert started["['params']['parsing_head']['conv4']['kernel']"].shape[-1] == 11
 
 
+def test_terms_are_inherited(checkpoint, tmp_path):
+    first = InitialWeights(init_from=str(checkpoint[0]), pretrained_backbone="/home/somebody/lite0.pth").terms()
+    assert ["lite0.pth" in first[0] and "ImageNet" in first[0], "drawn by code" in first[1]] == [True, True]
+    assert len(first) == 2 and "somebody" not in "".join(first)
+    metadata = CheckpointMetadata(get_spec("lapa"), {}, (64, 64), Preprocessing(), first)
+    save_variables(tmp_path / "second" / "checkpoints", checkpoint[1], metadata)
+    second = InitialWeights(init_from=str(tmp_path / "second")).terms()
+    assert "LaPa" in second[0] and second[1:] == first
+    assert InitialWeights(init_from="/nowhere").terms() == (
+        "Training started from the weights nowhere. Terms: unknown",
+    )
+    assert InitialWeights().terms() == ()
+
+
 def test_another_network_is_refused(checkpoint):
     with pytest.raises(UserError, match=r"same config\.model"):
         initial_variables(tiny(width=16), InitialWeights(init_from=str(checkpoint[0])))

@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import pytest
 
 from configs import default
+from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import read_json_lines
 from dmlcsr_jax.training import loop
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.logs import RunLog
-from dmlcsr_jax.training.plan import choose_preprocessing
+from dmlcsr_jax.training.plan import create_metadata
 from dmlcsr_jax.training.report import is_due
 from dmlcsr_jax.training.state import TrainState
 from dmlcsr_jax.training.workdir import claim_workdir
@@ -44,7 +45,8 @@ def test_a_killed_save_is_no_checkpoint(tmp_path):
     config = default.get_config("debug")
     config.input.channel_order = "BGR"
     (tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir(parents=True)
-    assert choose_preprocessing(Experiment.from_config(config), tmp_path).channel_order == "BGR"
+    metadata = create_metadata(get_spec("synthetic"), Experiment.from_config(config), tmp_path)
+    assert metadata.preprocessing.channel_order == "BGR"
 
 
 def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
