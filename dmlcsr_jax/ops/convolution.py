@@ -6,7 +6,7 @@ of Winograd's algorithm, and depthwise convolutions are slower still. In float32
 differently; `python -m benchmarks.convolution` measures the gain of each method:
 
   1x1                   matrix products
-  depthwise             a sum of shifted images, one per tap
+  depthwise             sums of shifted images; kernel gradients block by block (depthwise.py)
   3x3, stride 1         Winograd's algorithm (winograd.py), if there are enough channels to pay for its transforms
   3x3, stride 2         one matrix product for the weight gradient
 
@@ -14,40 +14,17 @@ Every other case, dtype and platform uses `jax.lax.conv_general_dilated` unchang
 """
 
 import math
-import operator
 from collections.abc import Sequence
-from functools import partial, reduce
-from typing import Literal, NamedTuple
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dmlcsr_jax.ops import winograd
+from dmlcsr_jax.ops import depthwise, winograd
+from dmlcsr_jax.ops.geometry import Geometry, Padding
 
 Array = jax.Array
-Padding = Literal["centered", "same"]
-
-
-class Geometry(NamedTuple):
-    """The arguments of `convolution` other than its arrays."""
-
-    strides: int
-    dilation: int
-    groups: int
-    padding: Padding
-
-    def pads(self, length: int, taps: int) -> tuple[int, int]:
-        """Zeros in front of and behind an axis of `length` pixels, for a kernel of `taps` along it."""
-        reach = self.dilation * (taps - 1)
-        if self.padding == "centered":
-            return reach // 2, reach // 2
-        total = max((self.outputs(length) - 1) * self.strides + reach + 1 - length, 0)
-        return total // 2, total - total // 2
-
-    def outputs(self, length: int) -> int:
-        """Pixels of the result along an axis of `length` pixels."""
-        return -(-length // self.strides)
 
 
 def convolution(
@@ -152,9 +129,8 @@ def _equally_varying(*arrays: Array) -> list[Array]:
 
 
 def _cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    if geometry.groups > 1 and geometry.groups == x.shape[-1] == kernel.shape[-1]:
-        taps = _taps(x, kernel.shape, geometry)
-        return reduce(operator.add, map(operator.mul, taps, kernel.reshape(-1, geometry.groups)))
+    if _is_depthwise(x, kernel, geometry):
+        return depthwise.convolution(x, kernel, geometry)
     if kernel.shape[:2] == (1, 1) and geometry.groups == 1:
         return lax.dot_general(_strided(x, geometry), kernel[0, 0], (((3,), (0,)), ((), ())))
     if _suits_winograd(x, kernel, geometry) and _is_wide(kernel):
@@ -165,6 +141,8 @@ def _cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
 def _cpu_gradients(geometry: Geometry, x: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
     if kernel.shape[:2] == (1, 1) and geometry.groups == 1:
         return _product_gradients(x, kernel, gradient, geometry)
+    if _is_depthwise(x, kernel, geometry):
+        return depthwise.gradients(x, kernel, gradient, geometry)
     if not (kernel.shape[:2] == (3, 3) and geometry.groups == 1):
         return jax.vjp(partial(_cpu, geometry=geometry), x, kernel)[1](gradient)
     return _input_gradient(x, kernel, gradient, geometry), _kernel_gradient(x, kernel, gradient, geometry)
@@ -210,6 +188,10 @@ def _taps(x: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> list[A
     starts = [[geometry.dilation * tap for tap in range(taps)] for taps in kernel_shape[:2]]
     step = geometry.strides
     return [x[:, i : i + height : step, j : j + width : step] for i in starts[0] for j in starts[1]]
+
+
+def _is_depthwise(x: Array, kernel: Array, geometry: Geometry) -> bool:
+    return geometry.groups > 1 and geometry.groups == x.shape[-1] == kernel.shape[-1]
 
 
 def _suits_winograd(x: Array, kernel: Array, geometry: Geometry) -> bool:
