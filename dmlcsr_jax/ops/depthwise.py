@@ -8,7 +8,6 @@ Both directions pad images and gradients alike, so that the compiler pads each o
 computes it.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
