@@ -6,7 +6,7 @@ of Winograd's algorithm, and depthwise convolutions are slower still. In float32
 differently; `python -m benchmarks.convolution` measures the gain of each method:
 
   1x1                   matrix products
-  depthwise             a sum of shifted images, one per tap; for the weight gradient, image by image in the cache
+  depthwise             sums of shifted images; kernel gradients block by block (depthwise.py)
   3x3, stride 1         Winograd's algorithm (winograd.py), if there are enough channels to pay for its transforms
   3x3, stride 2         one matrix product for the weight gradient
 
@@ -14,40 +14,17 @@ Every other case, dtype and platform uses `jax.lax.conv_general_dilated` unchang
 """
 
 import math
-import operator
 from collections.abc import Sequence
-from functools import partial, reduce
-from typing import Literal, NamedTuple
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dmlcsr_jax.ops import winograd
+from dmlcsr_jax.ops import depthwise, winograd
+from dmlcsr_jax.ops.geometry import Geometry, Padding
 
 Array = jax.Array
-Padding = Literal["centered", "same"]
-
-
-class Geometry(NamedTuple):
-    """The arguments of `convolution` other than its arrays."""
-
-    strides: int
-    dilation: int
-    groups: int
-    padding: Padding
-
-    def pads(self, length: int, taps: int) -> tuple[int, int]:
-        """Zeros in front of and behind an axis of `length` pixels, for a kernel of `taps` along it."""
-        reach = self.dilation * (taps - 1)
-        if self.padding == "centered":
-            return reach // 2, reach // 2
-        total = max((self.outputs(length) - 1) * self.strides + reach + 1 - length, 0)
-        return total // 2, total - total // 2
-
-    def outputs(self, length: int) -> int:
-        """Pixels of the result along an axis of `length` pixels."""
-        return -(-length // self.strides)
 
 
 def convolution(
@@ -153,8 +130,7 @@ def _equally_varying(*arrays: Array) -> list[Array]:
 
 def _cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
     if _is_depthwise(x, kernel, geometry):
-        taps = _taps(x, kernel.shape, geometry)
-        return reduce(operator.add, map(operator.mul, taps, kernel.reshape(-1, geometry.groups)))
+        return depthwise.convolution(x, kernel, geometry)
     if kernel.shape[:2] == (1, 1) and geometry.groups == 1:
         return lax.dot_general(_strided(x, geometry), kernel[0, 0], (((3,), (0,)), ((), ())))
     if _suits_winograd(x, kernel, geometry) and _is_wide(kernel):
@@ -166,7 +142,7 @@ def _cpu_gradients(geometry: Geometry, x: Array, kernel: Array, gradient: Array)
     if kernel.shape[:2] == (1, 1) and geometry.groups == 1:
         return _product_gradients(x, kernel, gradient, geometry)
     if _is_depthwise(x, kernel, geometry):
-        return _depthwise_gradients(x, kernel, gradient, geometry)
+        return depthwise.gradients(x, kernel, gradient, geometry)
     if not (kernel.shape[:2] == (3, 3) and geometry.groups == 1):
         return jax.vjp(partial(_cpu, geometry=geometry), x, kernel)[1](gradient)
     return _input_gradient(x, kernel, gradient, geometry), _kernel_gradient(x, kernel, gradient, geometry)
@@ -198,26 +174,6 @@ def _product_gradients(x: Array, kernel: Array, gradient: Array, geometry: Geome
     if geometry.strides > 1:
         (x_gradient,) = jax.vjp(lambda x: _strided(x, geometry), x)[1](x_gradient)
     return x_gradient, kernel_gradient[None, None]
-
-
-def _depthwise_gradients(x: Array, kernel: Array, gradient: Array, geometry: Geometry) -> tuple[Array, Array]:
-    """Of a depthwise convolution.
-
-    The weight gradient sums products of two images once per tap. Image by image these stay in the cache; over the whole
-    batch every tap would read them from memory again.
-    """
-
-    def add_image(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
-        image, gradient = (array[None] for array in pair)
-        taps = _taps(image, kernel.shape, geometry)
-        return total + jnp.stack([jnp.sum(tap * gradient, axis=(0, 1, 2)) for tap in taps]), None
-
-    # The zeros are derived from the kernel so that inside shard_map they vary over the same axes.
-    zeros = jnp.zeros_like(kernel).reshape(-1, geometry.groups)
-    kernel_gradient = lax.scan(add_image, zeros, (x, gradient))[0].reshape(kernel.shape)
-    if geometry.strides == 1:  # it is the convolution of the gradient with the rotated kernel
-        return _cpu(gradient, kernel[::-1, ::-1], geometry), kernel_gradient
-    return jax.vjp(lambda x: _cpu(x, kernel, geometry), x)[1](gradient)[0], kernel_gradient
 
 
 def _strided(x: Array, geometry: Geometry) -> Array:
