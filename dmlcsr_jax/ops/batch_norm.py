@@ -62,14 +62,14 @@ def _backward(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, scale, bias, mean, var = residuals
     # mean - x instead of x - mean, which XLA would share with the forward pass and keep in memory beside x.
-    negated, axes = mean - x.astype(scale.dtype), tuple(range(x.ndim - 1))
+    negated = mean - x.astype(scale.dtype)
     inverse = jax.lax.rsqrt(var + epsilon)
     factor = scale * inverse
     gradient = gradient_before(gradients[0].astype(scale.dtype), bias - negated * factor, activation)
     # Again a shape of its own, see _forward.
-    images = (x.shape[0], -1, x.shape[-1])
-    by_factor = (gradient.reshape(images) * (x.reshape(images).astype(scale.dtype) - mean)).sum((0, 1))
-    sums = jnp.stack([gradient.sum(axes), by_factor * inverse])
+    rows, values = (a.reshape(x.shape[0], -1, x.shape[-1]) for a in (gradient, x))
+    by_factor = (rows * (values.astype(scale.dtype) - mean)).sum((0, 1))
+    sums = jnp.stack([rows.sum((0, 1)), by_factor * inverse])
     by_bias, by_scale = sums
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)

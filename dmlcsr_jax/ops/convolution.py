@@ -168,7 +168,7 @@ def _kernel_gradient(x: Array, kernel: Array, gradient: Array, geometry: Geometr
 
 
 def _product_gradients(x: Array, kernel: Array, gradient: Array, geometry: Geometry) -> tuple[Array, Array]:
-    """Of a 1x1 convolution. XLA copies the first factor of the kernel gradient, transposed: that of far fewer channels."""
+    """Of a 1x1 convolution. XLA copies the first factor of the kernel gradient, transposed: the much narrower one."""
     pixels, over_pixels = _strided(x, geometry), (((0, 1, 2), (0, 1, 2)), ((), ()))
     if kernel.shape[2] < 4 * kernel.shape[3]:
         kernel_gradient = lax.dot_general(pixels, gradient, over_pixels)
