@@ -40,8 +40,8 @@ def render(card: Mapping[str, Any]) -> str:
 
 def _usage_in_package(card: Mapping[str, Any]) -> str:
     height, width = card["size"]
-    return f"""Weights of dmlcsr_jax. Kernels are stored in float16; the network computes in float32. `model.json` beside them
-holds the classes, the network and its input ({height} x {width} pixels).
+    return f"""Weights of dmlcsr_jax. Kernels are stored in float16; the network computes in float32. `model.json`
+beside them holds the classes, the network and its input ({height} x {width} pixels).
 
 ```python
 {_RUN_SAFETENSORS}```
