@@ -73,6 +73,7 @@ BAD_VALUES = {
 UNCHECKED = {
     "init_from",
     "dataset.path",
+    "dataset.terms",
     "dataset.data_dir",
     "dataset.celebamask_hq.merge_order",
     "dataset.celebamask_hq.labels",
