@@ -9,6 +9,7 @@ def get_config(arg: str = ""):
     config.input.update(height=320, width=320, scale=0.25, zoom=1.25, shift=0.05, rotation=25.0)
     config.input.update(rotation_probability=0.7, color_jitter=0.3, occlusion=0.15, gray=0.1)
     config.input.update(darkening=0.1, blur=0.2, noise=0.15, compression=0.3)
+    config.input.update(rare_class_sampling=0.2, drawn_faces=0.05)
     config.model.update(backbone="efficientnet_lite0", width=16)
     config.optimizer.update(name="adamw", learning_rate=1.5e-3, backbone_factor=0.3, weight_decay=0.01)
     config.self_regulation.enabled = False
