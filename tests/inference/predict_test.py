@@ -99,6 +99,16 @@ def test_the_images_own_folder_is_not_written_into(parser, folder):
     assert sorted(folder.iterdir()) == before
 
 
+def test_boxes_are_the_faces_of_one_image(parser, folder, tmp_path):
+    image, other = sorted(folder.glob("*.png"))[:2]
+    options = Options(("json",), boxes=((2, 2, 20, 20), (30, 10, 50, 40)))
+    predict(parser, [("face", image)], output=tmp_path / "out", options=options)
+    (entry,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["pictures"]
+    assert sorted(face["box"] for face in entry["faces"]) == [[2, 2, 20, 20], [30, 10, 50, 40]]
+    with pytest.raises(UserError, match="--boxes are the faces of one image, but 2"):
+        predict(parser, [("a", image), ("b", other)], output=tmp_path / "two", options=options)
+
+
 def test_a_folder_that_cannot_be_written_is_named(parser, folder, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="--output="):
