@@ -24,6 +24,22 @@ _FREE_FIELDS = (
     "training.checkpoint_every",
     "evaluation",
 )
+# Fields that came after version 0.1.0, with the values that change nothing.
+_LATER_FIELDS = {
+    "dataset.terms": "",
+    "input.zoom": 1.0,
+    "input.shift": 0.0,
+    "input.occlusion": 0.0,
+    "input.gray": 0.0,
+    "input.darkening": 0.0,
+    "input.blur": 0.0,
+    "input.noise": 0.0,
+    "input.compression": 0.0,
+    "input.rare_class_sampling": 0.0,
+    "input.drawn_faces": 0.0,
+    "optimizer.name": "sgd",
+    "optimizer.backbone_factor": 1.0,
+}
 
 
 def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
@@ -53,7 +69,7 @@ def read_config_file(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _refuse_other_run(path: pathlib.Path, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    there, here = (flatten_dict(config, sep=".") for config in (saved, given))
+    there, here = (_LATER_FIELDS | flatten_dict(config, sep=".") for config in (saved, given))
     for name in sorted(there | here):
         if name.startswith(_FREE_FIELDS) or there.get(name) == here.get(name):
             continue

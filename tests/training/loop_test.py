@@ -41,6 +41,18 @@ def test_a_workdir_belongs_to_one_configuration(tmp_path):
     assert (tmp_path / "config.json").read_text() == before
 
 
+def test_a_run_of_version_0_1_0_resumes_without_the_fields_that_came_later(tmp_path):
+    config = default.get_config("debug").to_dict()
+    del config["dataset"]["terms"], config["optimizer"]["name"], config["input"]["zoom"]
+    claim_workdir(tmp_path, config)
+    (tmp_path / "checkpoints").mkdir()
+    config = default.get_config("debug")
+    config.input.zoom = 1.5
+    with pytest.raises(UserError, match=r"input\.zoom is 1\.0 there and 1\.5 here"):
+        claim_workdir(tmp_path, config.to_dict())
+    claim_workdir(tmp_path, default.get_config("debug").to_dict())
+
+
 def test_a_killed_save_is_no_checkpoint(tmp_path):
     config = default.get_config("debug")
     config.input.channel_order = "BGR"
