@@ -107,7 +107,7 @@ def test_the_wheel_contains_the_weights_and_their_license(wheel):
 @needs_portrait
 def test_the_installed_command_parses_a_photo_without_a_workdir(command):
     Image.fromarray(draw_face(0, 96)[0]).save(command.folder / "photo.png")
-    done = command("--mode=predict", "photo.png")
+    done = command("--mode=predict", "--faces=whole", "photo.png")
     assert done.returncode == 0, done.stderr
     with Image.open(command.folder / "predictions" / "photo.png") as labels:
         assert labels.size == (96, 96)

@@ -57,7 +57,8 @@ class DatasetSettings:
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> "DatasetSettings":
         """Reads `config.dataset`; UserError names a field that is out of range."""
-        shared = {field: section[field] for field in ("name", "path", "data_dir", "bad_files", "terms")}
+        fields = ("name", "path", "data_dir", "bad_files", "terms")
+        shared = {field: section[field] for field in fields if field in section}
         return cls(**shared, options=dict(section.get(section["name"], {})))
 
 
