@@ -113,7 +113,7 @@ def mirror(pair: Pair, *, spec: FaceSpec) -> Pair:
 def cover(pair: Pair, *, spec: FaceSpec, rng: np.random.Generator) -> Pair:
     """Draws an ellipse of one color around a random point of the face, such that it covers 15 % of it.
 
-    If the classes do not say what a face is, the ellipse covers 15 % of all parts; if there is no part, nothing is drawn.
+    If the classes do not say what a face is, it covers 15 % of all parts; if there is no part, nothing is drawn.
     """
     classes = face_classes(spec)
     face = (pair.labels > 0) & (pair.labels != IGNORE_ID) if classes is None else classes.mask(pair.labels) > 0
@@ -137,10 +137,9 @@ def cover(pair: Pair, *, spec: FaceSpec, rng: np.random.Generator) -> Pair:
 def put_into_frame(pair: Pair) -> Pair:
     """Puts the image into a frame of its mean color that is three times as high and wide, left of the center."""
     height, width = pair.labels.shape
-    mean = pair.image.mean((0, 1)).astype(np.uint8)
-    image, labels = np.full((_FRAME * height, _FRAME * width, 3), mean), np.zeros((_FRAME * height, _FRAME * width))
     inside = slice(height, 2 * height), slice(width // 2, width // 2 + width)
-    labels = labels.astype(np.uint8)
+    image = np.full((_FRAME * height, _FRAME * width, 3), pair.image.mean((0, 1)), np.uint8)
+    labels = np.zeros(image.shape[:2], np.uint8)
     image[inside], labels[inside] = pair.image, pair.labels
     return Pair(image, labels)
 
@@ -148,10 +147,8 @@ def put_into_frame(pair: Pair) -> Pair:
 def mosaic(*pairs: Pair) -> Pair:
     """Up to four images in two rows; what is left over is black and ignored."""
     height, width = (max(pair.labels.shape[axis] for pair in pairs) for axis in range(2))
-    image, labels = (
-        np.zeros((2 * height, 2 * width, 3), np.uint8),
-        np.full((2 * height, 2 * width), IGNORE_ID, np.uint8),
-    )
+    image = np.zeros((2 * height, 2 * width, 3), np.uint8)
+    labels = np.full((2 * height, 2 * width), IGNORE_ID, np.uint8)
     for number, pair in enumerate(pairs):
         top, left = height * (number // 2), width * (number % 2)
         rows, columns = pair.labels.shape

@@ -29,11 +29,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks import workload
 from benchmarks.photo_changes import Condition, Pair, conditions
+from benchmarks.side_by_side import console
 from dmlcsr_jax import environment
 from dmlcsr_jax.console import progress_bar
 from dmlcsr_jax.datasets import FaceSpec, get_spec
@@ -60,8 +60,6 @@ COLUMNS = {
     "neck": ("neck",),
     "cloth": ("cloth",),
 }
-
-console = Console(width=140)
 
 
 class Result(NamedTuple):
@@ -198,9 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = workload.argument_parser(__doc__)
     parser.add_argument("--data", help="folder data set; drawn faces if omitted")
     parser.add_argument("--workdir", default="portrait", help="of the parser; the shipped weights if omitted")
-    parser.add_argument(
-        "--faces", choices=("whole", "auto"), default="whole", help="where faces are, where one may ask"
-    )
+    parser.add_argument("--faces", choices=("whole", "auto"), default="whole", help="where the faces are")
     parser.add_argument("--split", default="val", choices=("train", "val", "test"), help="of the data")
     parser.add_argument("--images", type=int, help="only the first images of the split")
     parser.add_argument("--batch", type=int, default=8, help="images per call of the network")
