@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     results = {}
     try:
         photo = read_image(pathlib.Path(flags.photo)) if flags.photo else draw_face(0, flags.size)[0]
-        framed = put_into_frame(Pair(photo, np.zeros(photo.shape[:2], np.uint8))).image
+        framed = put_into_frame(Pair(photo, np.zeros(photo.shape[:2], np.uint8)), rng=np.random.default_rng(0)).image
         for name, (faces, frame) in ROWS.items():
             with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
                 image = framed if frame else photo

@@ -53,7 +53,6 @@ class Condition(NamedTuple):
 
 def conditions(spec: FaceSpec) -> dict[str, Condition]:
     """Name -> condition, the unchanged images first. What is random is the same in every run."""
-    rng = np.random.default_rng(0)
     return {
         "clean": Condition(lambda pair: pair),
         "turned by 30°": Condition(partial(turn, degrees=30)),
@@ -62,10 +61,10 @@ def conditions(spec: FaceSpec) -> dict[str, Condition]:
         "half size": Condition(halve),
         f"JPEG quality {_QUALITY}": Condition(compress),
         "dark": Condition(darken),
-        "covered": Condition(partial(cover, spec=spec, rng=rng)),
+        "covered": Condition(partial(cover, spec=spec, rng=np.random.default_rng(0))),
         "blurred": Condition(blur),
         "mirrored": Condition(partial(mirror, spec=spec)),
-        "a third of the frame": Condition(put_into_frame, search=True),
+        "a third of the frame": Condition(partial(put_into_frame, rng=np.random.default_rng(0)), search=True),
         "2 × 2 faces": Condition(mosaic, images=4, search=True),
     }
 
@@ -134,12 +133,16 @@ def cover(pair: Pair, *, spec: FaceSpec, rng: np.random.Generator) -> Pair:
     )
 
 
-def put_into_frame(pair: Pair) -> Pair:
-    """Puts the image into a frame of its mean color that is three times as high and wide, left of the center."""
+def put_into_frame(pair: Pair, *, rng: np.random.Generator) -> Pair:
+    """Puts the image into a frame that is three times as high and wide, left of its center.
+
+    The frame shows random colors that run into each other; networks easily take a flat color for skin.
+    """
     height, width = pair.labels.shape
-    inside = slice(height, 2 * height), slice(width // 2, width // 2 + width)
-    image = np.full((_FRAME * height, _FRAME * width, 3), pair.image.mean((0, 1)), np.uint8)
+    colors = rng.integers(0, 256, (6, 6, 3), np.uint8)
+    image = cv2.resize(colors, (_FRAME * width, _FRAME * height), interpolation=cv2.INTER_CUBIC)
     labels = np.zeros(image.shape[:2], np.uint8)
+    inside = slice(height, 2 * height), slice(width // 2, width // 2 + width)
     image[inside], labels[inside] = pair.image, pair.labels
     return Pair(image, labels)
 

@@ -11,7 +11,7 @@ confusion matrix; 255 is ignored:
 - dark: 255 (image / 255)^2.5
 - covered: an ellipse of one color over 15 % of the face, ignored; below the table stands what it is taken for
 - blurred: Gaussian with a standard deviation of 0.6 % of the shorter side
-- a third of the frame: a frame of three times the size, in the image's mean color, labeled as background
+- a third of the frame: a frame of three times the size, in colors that run into each other, labeled as background
 - 2 × 2 faces: four images side by side
 
 The last two always search for faces (`faces="auto"`). The table shows F1 in percent (for several classes their mean),

@@ -103,7 +103,7 @@ def test_half_size_is_scored_at_full_size(pair):
 
 
 def test_a_face_in_a_frame_is_surrounded_by_background(pair):
-    framed = photo_changes.put_into_frame(pair)
+    framed = photo_changes.put_into_frame(pair, rng=np.random.default_rng(0))
     assert framed.image.shape == (180, 144, 3)
     assert np.array_equal(framed.labels[60:120, 24:72], pair.labels)
     assert np.count_nonzero(framed.labels) == np.count_nonzero(pair.labels)
