@@ -13,7 +13,7 @@ def test_every_stage_is_timed_and_the_parser_is_left_as_it_was(tmp_path):
     times = photo.measure(str(tmp_path / "exported"), "whole", draw_face(0, 64)[0], repeats=3)
     assert set(times.stages) == set(photo.STAGES)
     assert all(seconds > 0 for seconds in times.stages.values())
-    assert times.first > 0 and times.later > 0 and times.faces == 1
+    assert times.first > 0 and times.later > 0 and times.parsed == 1
     assert (photo.module.take_crop, photo.module.restore_crop) == before
 
 
