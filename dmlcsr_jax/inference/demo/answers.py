@@ -19,7 +19,8 @@ from dmlcsr_jax.inference.face import ParsedFace
 from dmlcsr_jax.pipeline.geometry import restore_crop
 
 MAX_MEGABYTES = 20
-MAX_PIXELS = 40_000_000
+_MAX_PIXELS = 40_000_000
+_MAX_SIDE = 16_384  # pixels; the longest canvas that every browser has
 
 Parse = Callable[[np.ndarray], Sequence[ParsedFace]]  # such as a `FaceParser`
 
@@ -131,7 +132,10 @@ def _decode(request: Mapping[str, Any]) -> np.ndarray:
         content = base64.b64decode(data, validate=True)
     except binascii.Error as error:
         raise UserError(f"{name} arrived damaged; choose it again") from error
-    return decode_image(content, name, max_pixels=MAX_PIXELS)
+    image = decode_image(content, name, max_pixels=_MAX_PIXELS)
+    if max(image.shape) > _MAX_SIDE:
+        raise UserError(f"{name} has a side of more than {_MAX_SIDE} pixels; choose a smaller image")
+    return image
 
 
 def _compress(values: np.ndarray) -> str:

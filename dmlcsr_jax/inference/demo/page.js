@@ -72,8 +72,9 @@ async function show(answer, title) {
   listParts();
   $(".result").hidden = false;
   const found = photo.found === 1 ? "1 face" : `${photo.found} faces`;
-  const parts = photo.groups.length ? found : "No face was found";
-  say(`${title}: ${parts} · ${photo.width} × ${photo.height} pixels · ${photo.seconds.toFixed(2)} s`);
+  const facts = [photo.found && photo.groups.length ? found : "No face was found",
+    `${photo.width} × ${photo.height} pixels`, `${photo.seconds.toFixed(2)} s`];
+  say(`${title}: ${facts.map((fact) => fact.replaceAll(" ", "\u00a0")).join(" · ")}`);
   paint();
 }
 
