@@ -1,6 +1,6 @@
 """Times `dmlcsr_jax.ops.convolution` against `jax.lax.conv_general_dilated`, forward and both gradients.
 
-    python -m benchmarks.convolution [--rounds=15] [--shapes=14]
+    python -m benchmarks.convolution [--rounds=15] [--shapes=21]
 
 Both run in turns in one process, so that they meet the same state of the machine. The table shows the medians in
 milliseconds and their ratio (above 1: ours is faster). A ratio of 1.0 means that ours uses XLA's own convolution.
@@ -53,6 +53,14 @@ SHAPES = (
     Shape(2, 61, 256, 512, 1, 2, 1, 1),
     Shape(8, 32, 64, 64, 3, 1, 1, 64),
     Shape(2, 31, 512, 512, 3, 2, 1, 512),
+    # EfficientNet-Lite0 at 256 x 256.
+    Shape(16, 128, 32, 32, 3, 1, 1, 32),
+    Shape(16, 128, 96, 96, 3, 2, 1, 96),
+    Shape(16, 64, 144, 144, 3, 1, 1, 144),
+    Shape(16, 64, 144, 144, 5, 2, 1, 144),
+    Shape(16, 32, 240, 240, 5, 1, 1, 240),
+    Shape(16, 16, 672, 672, 5, 1, 1, 672),
+    Shape(16, 64, 144, 24, 1, 1, 1, 1),
 )
 Convolution = Callable[[jax.Array, jax.Array], jax.Array]
 Pass = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]

@@ -95,6 +95,12 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # Worker processes that decode and augment; 0 for threads of this process, which copy nothing and are faster on
     # few cores (benchmarks/input_pipeline.py).
     config.input.num_workers = 0
+    # Shows images of rare classes more often: a class is rare if less than this share of the training images contains
+    # it (0 to 1; 0 for none), and an image is repeated sqrt(this / share) times for its rarest class. The number of
+    # steps per epoch stays.
+    config.input.rare_class_sampling = 0.0
+    # The share of training examples that are drawn faces instead (0 to 1), only with CelebAMask-HQ's 19 classes.
+    config.input.drawn_faces = 0.0
 
     # Corrupts training labels on purpose (dmlcsr_jax/pipeline/label_noise.py): the share of images, how far their
     # boundaries move (relative to the longer side), and the probability that left and right are exchanged, or that

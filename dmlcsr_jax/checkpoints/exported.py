@@ -1,8 +1,8 @@
 """Exported weights: a folder with `model.safetensors` and `model.json`.
 
 Those in `dmlcsr_jax/weights` ship with the package. `model.safetensors` holds `params` and `batch_stats`, named by
-their path, such as "params/parsing_head/conv4/kernel": kernels in float16, the rest, which is small, in float32. The
-network computes in float32. `model.json` holds the checkpoint metadata, and in `card` what model cards say.
+path, such as "params/parsing_head/conv4/kernel": kernels in float16, the few other values in float32. The network
+computes in float32. `model.json` holds the checkpoint metadata, and in `card` what model cards say.
 """
 
 import importlib.resources

@@ -86,8 +86,9 @@ def prepare(settings: DatasetSettings) -> "Dataset":
     with in_section(f"config.dataset.{settings.name}"):
         raw = create(*path, **settings.options)
     dataset = FaceBuilder(raw, data_dir=settings.data_dir, skip_bad_files=settings.bad_files == "skip").dataset()
-    terms = settings.terms or dataset.spec.terms
-    return dataclasses.replace(dataset, spec=dataclasses.replace(dataset.spec, terms=terms))
+    if not settings.terms:
+        return dataset
+    return dataclasses.replace(dataset, spec=dataclasses.replace(dataset.spec, terms=settings.terms))
 
 
 def _find_class(name: str) -> "type[RawDataset[Any]]":

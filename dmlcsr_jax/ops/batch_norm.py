@@ -45,7 +45,8 @@ def _forward(
 ) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
     wide, axes = x.astype(scale.dtype), tuple(range(x.ndim - 1))
     mean = _over_devices(wide.mean(axes), axis_name)
-    var = _over_devices(jnp.square(wide - mean).mean(axes), axis_name)
+    # A shape of its own keeps x - mean within the sum: XLA on the CPU writes it to memory if another pass has it too.
+    var = _over_devices(jnp.square(wide.reshape(-1, x.shape[-1]) - mean).mean(0), axis_name)
     factor = scale * jax.lax.rsqrt(var + epsilon)
     y = activate((wide - mean) * factor + bias, activation).astype(x.dtype)
     return (y, mean, var), (x, scale, bias, mean, var)
@@ -61,11 +62,14 @@ def _backward(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, scale, bias, mean, var = residuals
     # mean - x instead of x - mean, which XLA would share with the forward pass and keep in memory beside x.
-    negated, axes = mean - x.astype(scale.dtype), tuple(range(x.ndim - 1))
+    negated = mean - x.astype(scale.dtype)
     inverse = jax.lax.rsqrt(var + epsilon)
     factor = scale * inverse
     gradient = gradient_before(gradients[0].astype(scale.dtype), bias - negated * factor, activation)
-    sums = jnp.stack([gradient.sum(axes), -(gradient * negated).sum(axes) * inverse])
+    # Again a shape of its own, see _forward.
+    rows, values = (a.reshape(x.shape[0], -1, x.shape[-1]) for a in (gradient, x))
+    by_factor = (rows * (values.astype(scale.dtype) - mean)).sum((0, 1))
+    sums = jnp.stack([rows.sum((0, 1)), by_factor * inverse])
     by_bias, by_scale = sums
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)

@@ -168,8 +168,12 @@ def _kernel_gradient(x: Array, kernel: Array, gradient: Array, geometry: Geometr
 
 
 def _product_gradients(x: Array, kernel: Array, gradient: Array, geometry: Geometry) -> tuple[Array, Array]:
-    """Of a 1x1 convolution: products in the order that needs no transposed copy of an image."""
-    kernel_gradient = lax.dot_general(_strided(x, geometry), gradient, (((0, 1, 2), (0, 1, 2)), ((), ())))
+    """Of a 1x1 convolution. XLA copies the first factor of the kernel gradient, transposed: the much narrower one."""
+    pixels, over_pixels = _strided(x, geometry), (((0, 1, 2), (0, 1, 2)), ((), ()))
+    if kernel.shape[2] < 4 * kernel.shape[3]:
+        kernel_gradient = lax.dot_general(pixels, gradient, over_pixels)
+    else:
+        kernel_gradient = lax.dot_general(gradient, pixels, over_pixels).T
     x_gradient = lax.dot_general(gradient, kernel[0, 0], (((3,), (1,)), ((), ())))
     if geometry.strides > 1:
         (x_gradient,) = jax.vjp(lambda x: _strided(x, geometry), x)[1](x_gradient)

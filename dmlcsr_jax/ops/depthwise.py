@@ -18,7 +18,7 @@ from jax import lax
 from dmlcsr_jax.ops.geometry import Geometry
 
 Array = jax.Array
-_BLOCK = 8  # pixels along each axis; XLA's loops get slower beyond 64 terms
+_BLOCKS = (4, 8)  # pixels in a block at most; with many more, XLA's loops get slow to compile and to run
 
 
 class _Axis(NamedTuple):
@@ -30,10 +30,11 @@ class _Axis(NamedTuple):
     dilation: int
     front: int
     outputs: int
+    largest: int
 
     @property
     def blocks(self) -> int:
-        return -(-self.outputs // _BLOCK)
+        return -(-self.outputs // self.largest)
 
     @property
     def block(self) -> int:
@@ -108,8 +109,9 @@ def _axes(x: Array, kernel: Array, geometry: Geometry) -> list[_Axis]:
             geometry.dilation,
             geometry.pads(length, taps)[0],
             geometry.outputs(length),
+            largest,
         )
-        for length, taps in zip(x.shape[1:3], kernel.shape[:2], strict=True)
+        for length, taps, largest in zip(x.shape[1:3], kernel.shape[:2], _BLOCKS, strict=True)
     ]
 
 

@@ -47,18 +47,20 @@ class Place(NamedTuple):
     position: int
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)  # compared by identity, so that epochs can be cached
 class TrainingOrder:
     """The places of one host from `start_step` on, without end.
 
     They are computed on access, so that starting at a late step costs nothing.
 
     Attributes:
-      num_examples: in the source.
+      num_examples: in the source, and the length of an epoch.
       batch_size: global.
       seed: of the order of each epoch.
       host: whose share this is.
       start_step: the step that place 0 belongs to.
+      repeats: [num_examples] float64, 1 or more: how often each example is repeated in an epoch's list, fractions at
+        random; the shuffled list is cut to the length of an epoch. None if every example is in it once.
     """
 
     num_examples: int
@@ -66,6 +68,7 @@ class TrainingOrder:
     seed: int
     host: Host
     start_step: int
+    repeats: np.ndarray | None = None
 
     def __len__(self) -> int:
         return sys.maxsize
@@ -75,7 +78,7 @@ class TrainingOrder:
         step, within = divmod(index, share)
         epoch, step = divmod(self.start_step + step, self.num_examples // self.batch_size)
         position = step * self.batch_size + self.host.number * share + within
-        return Place(int(_permutation(self.num_examples, self.seed, epoch)[position]), epoch, position)
+        return Place(int(_epoch(self, epoch)[position]), epoch, position)
 
 
 def one_pass_order(*, num_examples: int, batch_size: int, seed: int, host: Host, epoch: int) -> list[Place]:
@@ -95,5 +98,14 @@ def evaluation_order(*, num_examples: int, batch_size: int, host: Host) -> list[
 
 
 @functools.lru_cache(maxsize=4)
+def _epoch(order: TrainingOrder, epoch: int) -> np.ndarray:
+    """The examples of an epoch, in order."""
+    if order.repeats is None:
+        return _permutation(order.num_examples, order.seed, epoch)
+    rng = np.random.default_rng((order.seed, epoch))
+    counts = np.floor(order.repeats + rng.random(order.num_examples)).astype(np.int64)
+    return rng.permutation(np.repeat(np.arange(order.num_examples), counts))[: order.num_examples]
+
+
 def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(size)

@@ -12,6 +12,7 @@ from dmlcsr_jax.fields import check_choice, check_range, in_section, read_sectio
 from dmlcsr_jax.losses import LossWeights
 from dmlcsr_jax.models import create_model
 from dmlcsr_jax.pipeline.label_noise import LabelNoise
+from dmlcsr_jax.pipeline.sampling import Sampling
 from dmlcsr_jax.pipeline.transforms import Augmentation
 from dmlcsr_jax.training.initial import InitialWeights
 from dmlcsr_jax.training.optimizer import OptimizerSettings
@@ -56,6 +57,7 @@ class Experiment:
       channel_order: "RGB" or "BGR".
       num_workers: processes that decode and augment; 0 for threads.
       augmentation: how training images are varied.
+      sampling: how they are chosen.
       label_noise: how training labels are made worse on purpose.
       model: the keyword arguments of `create_model`.
       initial: what the weights start from.
@@ -73,6 +75,7 @@ class Experiment:
     channel_order: str
     num_workers: int
     augmentation: Augmentation
+    sampling: Sampling
     label_noise: LabelNoise
     model: Mapping[str, Any]
     initial: InitialWeights
@@ -110,6 +113,7 @@ class Experiment:
             channel_order=image["channel_order"],
             num_workers=image["num_workers"],
             augmentation=read_section(Augmentation, fields, "input"),
+            sampling=read_section(Sampling, fields, "input"),
             label_noise=read_section(LabelNoise, fields, "label_noise"),
             model=model,
             initial=InitialWeights(fields["seed"], pretrained_backbone, fields["init_from"]),

@@ -5,12 +5,13 @@ import dataclasses
 import pathlib
 
 import jax
+import numpy as np
 import optax
 
 from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.console import console
-from dmlcsr_jax.datasets.prepared import Dataset
+from dmlcsr_jax.datasets.prepared import Dataset, Source
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.devices import AXIS
 from dmlcsr_jax.errors import UserError
@@ -18,6 +19,7 @@ from dmlcsr_jax.models import DMLCSR, create_model
 from dmlcsr_jax.models.backbones import get_preprocessing
 from dmlcsr_jax.pipeline.input_pipeline import TrainInput, steps_per_epoch
 from dmlcsr_jax.pipeline.label_noise import NoisyLabels
+from dmlcsr_jax.pipeline.sampling import class_factors, class_presence, repeat_factors
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.optimizer import make_optimizer, make_schedule
 from dmlcsr_jax.training.self_regulation import SelfRegulation
@@ -113,9 +115,22 @@ def _train_input(experiment: Experiment, dataset: Dataset) -> TrainInput:
         size=experiment.size,
         batch_size=experiment.training.batch_size,
         augmentation=experiment.augmentation,
+        repeats=_repeats(source, dataset.spec, experiment.sampling.rare_class_sampling),
+        drawn_faces=experiment.sampling.drawn_faces,
         seed=experiment.seed,
         num_workers=experiment.num_workers,
     )
+
+
+def _repeats(source: Source, spec: FaceSpec, threshold: float) -> np.ndarray | None:
+    """How often each example is repeated; mentions the rare classes."""
+    if not threshold:
+        return None
+    present = class_presence(source, spec.num_classes)
+    factors = zip(spec.class_names, class_factors(present, threshold), strict=True)
+    rare = ", ".join(f"{name} {factor:.1f}" for name, factor in factors if factor > 1)
+    console.print(f"rare classes and how often their images are repeated: {rare or 'none'}")
+    return repeat_factors(present, threshold)
 
 
 def _mention_cycles(regulation: SelfRegulation, epochs: int) -> None:

@@ -71,6 +71,14 @@ def test_same_padding_agrees_with_lax(kernel_size, strides, dilation, channels):
     compare((2, 9, 12), kernel_size, channels, strides=strides, dilation=dilation, padding="same")
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 10, 17), (3, 8, 16)], ids=["pixel", "odd", "blocks"])
+@pytest.mark.parametrize("padding", ["centered", "same"])
+@pytest.mark.parametrize(("strides", "dilation"), [(1, 1), (2, 1), (2, 3), (3, 2), (1, 4)])
+@pytest.mark.parametrize("kernel_size", [3, 5])
+def test_depthwise_agrees_with_lax_at_borders_of_blocks(kernel_size, strides, dilation, padding, shape):
+    compare(shape, kernel_size, DEPTHWISE, strides=strides, dilation=dilation, padding=padding)
+
+
 @pytest.mark.parametrize("length", [1, 8, 9, 12])
 def test_same_padding_puts_the_smaller_half_in_front(length):
     x = np.arange(1.0, length + 1, dtype=np.float32).reshape(1, 1, length, 1)
@@ -125,15 +133,25 @@ def test_other_dtypes_are_exactly_lax(kernel_size, channels, padding, dtype):
             np.testing.assert_array_equal(a, b)
 
 
-def loss(function, kernel, x):
-    return (function(x, kernel) ** 2).sum()
+def loss(function, kernel, x, **options):
+    return (function(x, kernel, **options) ** 2).sum()
 
 
-@pytest.mark.parametrize("kernel_size", [1, 3])
-def test_transformations(kernel_size):
-    x, kernel = inputs((2, 24, 24), kernel_size, (64, 64, 1))
-    expected = jax.grad(functools.partial(loss, reference))(kernel, x)
-    ours = functools.partial(loss, convolution)
+def value_and_squared_gradients(function, x, kernel):
+    y, pull_back = jax.vjp(function, x, kernel)
+    return (y, *pull_back(y))
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "groups", "strides"),
+    [(1, 1, 1), (3, 1, 1), (5, 64, 1), (3, 64, 2)],
+    ids=["1x1", "3x3", "depthwise", "depthwise with stride"],
+)
+def test_transformations(kernel_size, groups, strides):
+    x, kernel = inputs((2, 24, 24), kernel_size, (64, 64, groups))
+    options = {"groups": groups, "strides": strides}
+    expected = jax.grad(functools.partial(loss, reference, **options))(kernel, x)
+    ours = functools.partial(loss, convolution, **options)
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("batch",))
 
     def summed(kernel, x):
@@ -148,6 +166,17 @@ def test_transformations(kernel_size):
     }
     for name, result in results.items():
         assert np.abs(result - expected).max() <= 1e-3 * np.abs(expected).max(), name
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_a_depthwise_gradient_exports_for_any_batch(strides):
+    x, kernel = inputs((3, 10, 9), 3, DEPTHWISE)
+    function = functools.partial(convolution, strides=strides, groups=CHANNELS)
+    gradients = jax.jit(functools.partial(value_and_squared_gradients, function))
+    (batch,) = export.symbolic_shape("b")
+    exported = export.export(gradients)(jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), kernel)
+    expected = value_and_squared_gradients(functools.partial(reference, strides=strides, groups=CHANNELS), x, kernel)
+    assert_agrees(exported.call(x, kernel), expected)
 
 
 def test_only_the_branch_of_the_platform_is_compiled():

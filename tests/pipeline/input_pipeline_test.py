@@ -147,6 +147,49 @@ def test_worker_processes_make_the_same_batches_from_prepared_data(tmp_path):
         assert_same([a, (i,)], [b, (j,)])
 
 
+REPEATS = np.array([3.0, 1.5, *[1.0] * 9])
+
+
+def test_repeated_examples_are_drawn_in_proportion_and_the_epoch_keeps_its_length():
+    drawn = np.ravel(numbers(take(600, augmentation=STILL, repeats=REPEATS)))
+    shares = np.bincount(drawn, minlength=11) / len(drawn)
+    # Of 13.5 places on average, an epoch uses 8: over 300 epochs a share has a standard deviation of 0.008.
+    np.testing.assert_allclose(shares, REPEATS / REPEATS.sum(), atol=0.02)
+    same = take(2, augmentation=STILL, repeats=np.ones(11))
+    assert len(set(np.ravel(numbers(same)))) == 8  # no example twice
+
+
+@pytest.mark.parametrize(
+    "options", [{"repeats": REPEATS}, {"drawn_faces": 0.5}, {"repeats": REPEATS, "drawn_faces": 1}]
+)
+def test_repeated_and_drawn_examples_depend_on_seed_and_step_alone(options):
+    whole = take(5, **options)
+    assert_same(whole[3:], take(2, start_step=3, **options))
+    assert_same(whole, joined([take(5, process_index=host, process_count=2, **options) for host in range(2)]))
+    assert len({batch.images.tobytes() for batch in whole}) == 5
+
+
+def test_one_pass_repeats_nothing():
+    assert_same(list(train_input(repeats=REPEATS).one_pass(2)), list(train_input().one_pass(2)))
+
+
+def test_drawn_faces_replace_their_share_of_the_examples():
+    class Empty(Numbered):
+        def __getitem__(self, index):
+            blank = np.zeros((20, 30), np.uint8)
+            return super().__getitem__(index) | {"label": encode_label(blank)}
+
+    batches = take(20, Empty(11), augmentation=STILL, drawn_faces=0.25)
+    drawn = [bool((labels == SPEC.class_id("skin")).any()) for batch in batches for labels in batch.labels]
+    assert 10 <= sum(drawn) <= 30  # of 80, with a standard deviation of 4
+    assert all(batch.mask.all() for batch in batches)
+
+
+def test_drawn_faces_need_their_own_classes():
+    with pytest.raises(UserError, match=r"^config.input.drawn_faces is 0.1; it must be 0 for lapa"):
+        TrainInput(source=Numbered(11), spec=get_spec("lapa"), size=SIZE, batch_size=4, drawn_faces=0.1)
+
+
 def test_too_few_examples_and_uneven_hosts_are_refused():
     with pytest.raises(UserError, match=r"config.training.batch_size is 12; it must be 1 to 11, the training examples"):
         take(1, batch_size=12)

@@ -30,6 +30,8 @@ BAD_VALUES = {
     "input.flip_probability": -0.5,
     "input.color_jitter": 2.0,
     "input.num_workers": -1,
+    "input.rare_class_sampling": 1.5,
+    "input.drawn_faces": -0.1,
     "label_noise.share": 1.1,
     "label_noise.boundary": -0.1,
     "label_noise.swap": 2.0,
@@ -71,6 +73,7 @@ BAD_VALUES = {
 UNCHECKED = {
     "init_from",
     "dataset.path",
+    "dataset.terms",
     "dataset.data_dir",
     "dataset.celebamask_hq.merge_order",
     "dataset.celebamask_hq.labels",
@@ -122,6 +125,15 @@ def test_float64_needs_the_64_bit_mode():
 
 def test_the_defaults_of_the_settings_are_those_of_the_configuration():
     experiment = Experiment.from_config(default.get_config())
-    for section in ("augmentation", "label_noise", "loss", "optimizer", "regulation", "training", "evaluation"):
+    for section in (
+        "augmentation",
+        "sampling",
+        "label_noise",
+        "loss",
+        "optimizer",
+        "regulation",
+        "training",
+        "evaluation",
+    ):
         settings = getattr(experiment, section)
         assert settings == type(settings)()
