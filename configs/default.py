@@ -84,6 +84,8 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # each axis (standard deviation relative to its side, 0 to 1).
     config.input.zoom = 1.0
     config.input.shift = 0.0
+    # The share of examples in which what lies outside of the image is background instead of ignored (0 to 1).
+    config.input.surroundings = 0.0
     # The share of examples with a drawn shape in front, without colors, darkened, blurred, with noise, and with JPEG
     # artifacts (0 to 1 each); dmlcsr_jax/pipeline/photo_effects.py has their ranges.
     config.input.occlusion = 0.0

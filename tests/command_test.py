@@ -65,11 +65,11 @@ def test_flags_and_fields_are_read():
 
 
 def test_boxes_are_read():
-    command = parse(["dmlcsr", "--mode=predict", "--boxes=1,2,30,40;5,6.5,70,80", "--faces=auto", "photo.jpg"])
+    command = parse("--mode=predict", "--boxes=1,2,30,40;5,6.5,70,80", "--faces=auto", "photo.jpg")
     assert command.boxes == ((1, 2, 30, 40), (5, 6.5, 70, 80)) and command.faces == "auto"
     for boxes in ("1,2,3", "a,b,c,d"):
         with pytest.raises(UserError, match=f"--boxes={boxes}: give LEFT,TOP,RIGHT,BOTTOM"):
-            parse(["dmlcsr", "--mode=predict", f"--boxes={boxes}", "photo.jpg"])
+            parse("--mode=predict", f"--boxes={boxes}", "photo.jpg")
 
 
 def test_two_command_lines_do_not_share_state():

@@ -69,20 +69,22 @@ def find_faces(labels: np.ndarray, matrix: np.ndarray, classes: FaceClasses) -> 
       classes: of the labels.
 
     Returns:
-      Boxes in pixels of the image. The roll is the slope between the eyes if both are visible, else 0.
+      Boxes in pixels of the image, as large as in the crop even if that is rotated. The roll is the slope between the
+      eyes if both are visible, else 0.
     """
     mask = classes.mask(labels)
     gap = max(1, min(labels.shape) // _GAP)
     joined = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((gap, gap), np.uint8))
     _, components, stats, _ = cv2.connectedComponentsWithStats(joined)
     inverse = cv2.invertAffineTransform(matrix)
+    scale = np.sqrt(abs(np.linalg.det(inverse[:, :2])))
     faces = []
     for number, (x, y, width, height, _) in enumerate(stats[1:], 1):
         inside = np.where(components == number, labels, np.uint8(0))
         if min(width, height) >= _SMALLEST_SIDE and is_face(inside, classes, least=0):
-            corners = np.array([[x, y], [x + width, y], [x, y + height], [x + width, y + height]]) - 0.5
-            corners = corners @ inverse[:, :2].T + inverse[:, 2]
-            box = tuple(float(value) for value in (*corners.min(0), *corners.max(0)))
+            center = inverse @ (x + (width - 1) / 2, y + (height - 1) / 2, 1)
+            half = scale * np.array([width, height]) / 2
+            box = tuple(float(value) for value in (*(center - half), *(center + half)))
             faces.append(Detection(box, roll=_roll(inside, inverse, classes)))
     faces.sort(key=lambda face: -_height(face))
     return [face for face in faces if _height(face) >= _SMALLEST_SHARE * _height(faces[0])]

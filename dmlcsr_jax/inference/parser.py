@@ -17,7 +17,7 @@ from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.fields import check_choice
 from dmlcsr_jax.inference.detector import CenterFace, Detection, Detector, take_crop
 from dmlcsr_jax.inference.face import FaceCrop, ParsedFace
-from dmlcsr_jax.inference.finding import face_classes
+from dmlcsr_jax.inference.finding import face_classes, is_framed
 from dmlcsr_jax.inference.images import ImageLike, as_arrays
 from dmlcsr_jax.inference.searching import Place, own_places, search_faces, whole_place
 from dmlcsr_jax.models import TestTimeAugmentation, create_model, parse_labels, parse_logits, prepare_variables
@@ -40,7 +40,7 @@ class FaceParser:
     - "whole": the whole image is the face, as in the data sets. It is scaled into the network's input with its aspect
       ratio kept, and the labels are resized back.
     - "detect": the detector finds the faces. Each is parsed in a crop of its own, rotated upright.
-    - "auto": like "detect" if a detector is installed. Otherwise the network finds the faces itself: it parses the
+    - "auto": the detector finds the faces if one is installed. Otherwise the network finds them itself: it parses the
       whole image, and parts of it if no face is larger than a third of it (needs the classes of CelebAMask-HQ,
       LaPa or Helen; else it is "whole"). A face that fills the image, as in the data
       sets, is then done; every other one is parsed again in a crop of its own.
@@ -77,6 +77,7 @@ class FaceParser:
         faces = faces or ("detect" if detector else "whole")
         check_choice("faces", faces, get_args(Faces))
         self._detector = detector if faces != "whole" else None
+        self._keeps_framed = faces == "auto"
         self._classes = None
         if detector is None and faces == "detect":
             self._detector = CenterFace()
@@ -151,6 +152,9 @@ class FaceParser:
             faces = [Detection((left, top, right, bottom)) for left, top, right, bottom in boxes.tolist()]
         elif self._detector is not None:
             faces = self._detector(image)
+            whole = whole_place(image, self.metadata.size)
+            if self._keeps_framed and len(faces) == 1 and is_framed(faces[0], whole[1], self.metadata.size):
+                return [(faces[0], whole[1])]
         else:
             return [whole_place(image, self.metadata.size)]
         return own_places(faces, self.metadata.size)

@@ -135,8 +135,8 @@ class _Job:
             self._write_images(waiting)
 
     def _write_images(self, batch: Sequence[tuple[str, Input, np.ndarray]]) -> None:
-        boxes = [self._options.boxes] if self._options.boxes else None
-        faces = self._parser([image for *_, image in batch], boxes)
+        given = {"boxes": [self._options.boxes]} if self._options.boxes else {}
+        faces = self._parser([image for *_, image in batch], **given)
         for (name, source, _), face in zip(batch, faces, strict=True):
             try:
                 self._write_image(name, source, self._remapped(face))

