@@ -69,3 +69,10 @@ def test_default_is_the_published_network():
     model = create_model(19, **Experiment.from_config(get_config("default.py")).model)
     variables = jax.eval_shape(lambda: init_variables(model, seed=0))
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 68_565_514
+
+
+def test_the_second_run_of_the_portrait_recipe_has_the_same_network():
+    first, second = (Experiment.from_config(get_config("portrait.py", arg)) for arg in ("", "finish"))
+    assert second.model == first.model
+    assert first.initial.pretrained_backbone == "imagenet" and not second.initial.pretrained_backbone
+    assert second.size > first.size
