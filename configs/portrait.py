@@ -6,8 +6,8 @@
         --config.init_from=runs/portrait320
 
 The first run learns from an encoder with ImageNet weights at 320², the second goes on at 384². ROOT holds
-{train,val}/{images,labels} and label_names.txt with the 19 classes of CelebAMask-HQ; 750 faces were enough for the scores
-on the model card. Nothing here is particular to them: for weights without the terms of these data, name your own.
+{train,val}/{images,labels} and label_names.txt with the 19 classes of CelebAMask-HQ; the shipped weights saw 750 faces.
+Nothing here is particular to these data: with your own, the weights are under your terms; set config.dataset.terms.
 """
 
 from dmlcsr_jax.configs import default
