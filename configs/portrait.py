@@ -27,8 +27,9 @@ def get_config(arg: str = ""):
     if arg == "":
         config.model.pretrained_backbone = "imagenet"
     if arg == "finish":
-        config.input.update(height=384, width=384, zoom=1.4, surroundings=0.5)
-        config.optimizer.learning_rate = 5e-4
-        config.training.update(epochs=4)
+        config.input.update(height=384, width=384, zoom=1.4, surroundings=0.3, rare_class_sampling=0.5)
+        config.optimizer.learning_rate = 1e-3
+        config.training.update(epochs=6)
+        config.evaluation.every_epochs = 2
         return config
     return default.finish(config, arg)
