@@ -22,7 +22,7 @@ def get_config(arg: str = ""):
     config.model.update(backbone="efficientnet_lite0", width=16)
     config.optimizer.update(name="adamw", learning_rate=1.5e-3, backbone_factor=0.3, weight_decay=0.01)
     config.self_regulation.enabled = False
-    config.training.update(batch_size=16, epochs=22, log_every=10, checkpoint_every=50)
+    config.training.update(batch_size=16, epochs=14, log_every=10, checkpoint_every=50)
     config.evaluation.every_epochs = 4
     if arg == "":
         config.model.pretrained_backbone = "imagenet"
