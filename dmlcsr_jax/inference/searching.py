@@ -22,7 +22,8 @@ Place: TypeAlias = tuple[Detection | None, np.ndarray]  # a face and the matrix 
 Crops: TypeAlias = tuple[FaceCrop, ...]
 Parse: TypeAlias = Callable[[Sequence[np.ndarray], Sequence[Sequence[Place]]], list[Crops]]
 
-_SMALL = 0.35  # share of the image's side; if no face is larger, faces are also looked for in parts of the image
+_SMALL = 0.35  # share of the side; if no face is larger, faces are also looked for in smaller parts of the image
+_ZOOMS = (2, 3)
 
 
 def whole_place(image: np.ndarray, size: Size) -> Place:
@@ -54,8 +55,8 @@ def search_faces(images: Sequence[np.ndarray], parse: Parse, classes: FaceClasse
     framed = [
         len(faces) == 1 and is_framed(faces[0], crop.matrix, size) for faces, crop in zip(found, whole, strict=True)
     ]
-    places = [[] if done else own_places(faces, size) for faces, done in zip(found, framed, strict=True)]
-    parsed = _refine(images, parse(images, places), parse, classes, size)
+    others = [[] if done else faces for faces, done in zip(found, framed, strict=True)]
+    parsed = _parse_faces(images, others, parse, classes, size)
     return [
         (FaceCrop(faces[0], crop.matrix, crop.labels),) if done else own
         for faces, crop, own, done in zip(found, whole, parsed, framed, strict=True)
@@ -65,38 +66,42 @@ def search_faces(images: Sequence[np.ndarray], parse: Parse, classes: FaceClasse
 def _look_closer(
     images: Sequence[np.ndarray], whole: Sequence[FaceCrop], parse: Parse, classes: FaceClasses, size: Size
 ) -> list[list[Detection]]:
-    """The faces in the labels of whole images; if all are small, also those in nine parts of the image."""
+    """The faces in the labels of whole images and, as long as all are small, of their halves and thirds."""
     found = [find_faces(crop.labels, crop.matrix, classes) for crop in whole]
-    small = [i for i, crop in enumerate(whole) if _are_small(found[i], crop.matrix, size)]
-    parts: list[list[Place]] = [[(None, tile) for tile in tile_matrices(whole[i].matrix, size)] for i in small]
-    for i, crops in zip(small, parse([images[i] for i in small], parts), strict=True):
-        more = [face for crop in crops for face in find_faces(crop.labels, crop.matrix, classes)]
-        found[i] = without_duplicates([*found[i], *more])
+    for zoom in _ZOOMS:
+        small = [i for i, crop in enumerate(whole) if _are_small(found[i], crop.matrix, zoom, size)]
+        parts = [[(None, tile) for tile in tile_matrices(whole[i].matrix, size, zoom)] for i in small]
+        for i, crops in zip(small, parse([images[i] for i in small], parts), strict=True):
+            more = [face for crop in crops for face in find_faces(crop.labels, crop.matrix, classes)]
+            found[i] = without_duplicates([*found[i], *more])
     return found
 
 
-def _are_small(faces: Sequence[Detection], matrix: np.ndarray, size: Size) -> bool:
-    return all(_zoom(matrix) < _SMALL**2 * _zoom(face_matrix(face, size)) for face in faces)
+def _are_small(faces: Sequence[Detection], matrix: np.ndarray, zoom: int, size: Size) -> bool:
+    """Whether all faces would be small in parts of 2 / `zoom` of the side as well."""
+    return all(_zoom(matrix) * zoom**2 / 4 < _SMALL**2 * _zoom(face_matrix(face, size)) for face in faces)
 
 
-def _refine(
-    images: Sequence[np.ndarray], crops: Sequence[Crops], parse: Parse, classes: FaceClasses, size: Size
+def _parse_faces(
+    images: Sequence[np.ndarray], found: Sequence[Sequence[Detection]], parse: Parse, classes: FaceClasses, size: Size
 ) -> list[Crops]:
-    """Drops crops without a face; parses those again that show it too large, too small, turned or off-center."""
+    """Parses each face in a crop of its own, the largest last.
+
+    The crop of a face that turns out too large, too small, turned or off-center is corrected once. Crops that still do
+    not show a face well are dropped: what looked like one from afar was none.
+    """
     good: list[list[FaceCrop]] = [[] for _ in images]
-    places: list[list[Place]] = [[] for _ in images]
-    for i, own in enumerate(crops):
-        for crop in own:
-            faces = find_faces(crop.labels, crop.matrix, classes) if is_face(crop.labels, classes) else []
-            if faces and is_framed(faces[0], crop.matrix, size):
-                good[i].append(FaceCrop(faces[0], crop.matrix, crop.labels))
-            elif faces:
-                places[i] += own_places(faces[:1], size)
-    again = parse(images, places)
-    return [
-        tuple(sorted((*kept, *more), key=lambda crop: -_zoom(crop.matrix)))
-        for kept, more in zip(good, again, strict=True)
-    ]
+    faces = [list(own) for own in found]
+    for _ in range(2):
+        crops = parse(images, [own_places(own, size) for own in faces])
+        faces = [[] for _ in images]
+        for i, crop in ((i, crop) for i, own in enumerate(crops) for crop in own):
+            inside = find_faces(crop.labels, crop.matrix, classes) if is_face(crop.labels, classes) else []
+            if inside and is_framed(inside[0], crop.matrix, size):
+                good[i].append(FaceCrop(inside[0], crop.matrix, crop.labels))
+            elif inside:
+                faces[i].append(inside[0])
+    return [tuple(sorted(own, key=lambda crop: -_zoom(crop.matrix))) for own in good]
 
 
 def _zoom(matrix: np.ndarray) -> float:

@@ -89,6 +89,15 @@ def test_skin_without_features_is_no_face(labels):
     assert not is_face(small, CLASSES)
 
 
+def test_implausible_faces_are_refused(labels):
+    assert find_faces(labels, np.eye(2, 3), CLASSES)
+    assert not find_faces(labels[::-1].copy(), np.eye(2, 3), CLASSES)  # the mouth above the eyes
+    glasses = np.where(labels == SPEC.class_id("skin"), np.uint8(SPEC.class_id("eye_g")), labels)
+    assert not find_faces(glasses, np.eye(2, 3), CLASSES)
+    wide = cv2.resize(labels, (512, 128), interpolation=cv2.INTER_NEAREST)
+    assert not find_faces(wide, np.eye(2, 3), CLASSES)
+
+
 def test_framing():
     whole = whole_image_matrix(160, 160, SIZE)
     assert is_framed(Detection((30, 37, 130, 137)), whole, SIZE)  # as in the data sets
@@ -101,7 +110,8 @@ def test_framing():
 def test_tiles_cover_the_image_twice_as_large():
     matrix = whole_image_matrix(64, 64, SIZE)
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
-    tiles = tile_matrices(matrix, SIZE)
+    tiles = tile_matrices(matrix, SIZE, 2)
+    assert len(tile_matrices(matrix, SIZE, 3)) == 25
     assert len(tiles) == 9
     inverse = [cv2.invertAffineTransform(tile) for tile in tiles]
     corners = np.array([m @ (x, y, 1) for m in inverse for x in (0, 127) for y in (0, 127)])
