@@ -74,7 +74,7 @@ class CenterFace:
         return sorted(faces, key=lambda face: -face.score)
 
 
-def face_matrix(face: Detection, size: tuple[int, int]) -> np.ndarray:
+def face_matrix(face: Detection, size: tuple[int, int], margin: float = 1.0) -> np.ndarray:
     """The map from an image to the crop of a face, framed as in CelebAMask-HQ.
 
     The crop is rotated so that the eyes are level.
@@ -82,6 +82,7 @@ def face_matrix(face: Detection, size: tuple[int, int]) -> np.ndarray:
     Args:
       face: a face in the image.
       size: (height, width) of the network's input.
+      margin: factor of the crop's side.
 
     Returns:
       [2, 3] float64: input (x, y) = matrix @ image (x, y, 1).
@@ -98,7 +99,7 @@ def face_matrix(face: Detection, size: tuple[int, int]) -> np.ndarray:
         roll = float(np.arctan2(y, x))
     rise = _CROP_RISE * (bottom - top)
     center = (left + right) / 2 + rise * np.sin(roll), (top + bottom) / 2 - rise * np.cos(roll)
-    side = _CROP_SIDE * np.sqrt((right - left) * (bottom - top))
+    side = margin * _CROP_SIDE * np.sqrt((right - left) * (bottom - top))
     width = side * max(1, size[1] / size[0])
     return affine_matrix(center, (width, width), np.degrees(roll), (size[1], size[0]))
 

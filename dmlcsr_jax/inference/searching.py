@@ -24,6 +24,7 @@ Parse: TypeAlias = Callable[[Sequence[np.ndarray], Sequence[Sequence[Place]]], l
 
 _SMALL = 0.35  # share of the side; if no face is larger, faces are also looked for in smaller parts of the image
 _ZOOMS = (2, 3)
+_MARGIN = 1.25  # shows more of the hair than the crops of the data sets
 
 
 def whole_place(image: np.ndarray, size: Size) -> Place:
@@ -31,9 +32,9 @@ def whole_place(image: np.ndarray, size: Size) -> Place:
     return None, whole_image_matrix(image.shape[1], image.shape[0], size)
 
 
-def own_places(faces: Iterable[Detection], size: Size) -> list[Place]:
-    """The crops of faces, the largest last."""
-    places: list[Place] = [(face, face_matrix(face, size)) for face in faces]
+def own_places(faces: Iterable[Detection], size: Size, margin: float = 1.0) -> list[Place]:
+    """The crops of faces, the largest last; `margin` is a factor of their sides."""
+    places: list[Place] = [(face, face_matrix(face, size, margin)) for face in faces]
     return sorted(places, key=lambda place: -_zoom(place[1]))
 
 
@@ -93,7 +94,7 @@ def _parse_faces(
     good: list[list[FaceCrop]] = [[] for _ in images]
     faces = [list(own) for own in found]
     for _ in range(2):
-        crops = parse(images, [own_places(own, size) for own in faces])
+        crops = parse(images, [own_places(own, size, _MARGIN) for own in faces])
         faces = [[] for _ in images]
         for i, crop in ((i, crop) for i, own in enumerate(crops) for crop in own):
             inside = find_faces(crop.labels, crop.matrix, classes) if is_face(crop.labels, classes) else []
