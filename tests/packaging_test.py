@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from dmlcsr_jax.datasets.faces import draw_face
-from tests.shipped import needs_portrait
 
 ROOT = pathlib.Path(__file__).parents[1]
 RECIPES = {path.name for path in (ROOT / "configs").glob("*.py")}
@@ -105,7 +104,6 @@ def test_the_wheel_contains_the_weights_and_their_license(wheel):
         assert any(name.endswith(f".dist-info/licenses/{license_file}") for name in names)
 
 
-@needs_portrait
 def test_the_installed_command_parses_a_photo_without_a_workdir(command):
     Image.fromarray(draw_face(0, 96)[0]).save(command.folder / "photo.png")
     done = command("--mode=predict", "--faces=whole", "photo.png")

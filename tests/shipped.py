@@ -1,6 +1,5 @@
 """Weights in place of those that ship with the package, and what tests of the real ones need."""
 
-import pytest
 from safetensors.numpy import save
 
 from configs import default
@@ -22,10 +21,6 @@ CARD = {
     "notes": "## Known failures\n\nMany.",
     "checkpoint": {"run": "first", "step": "7"},
 }
-
-needs_portrait = pytest.mark.skipif(
-    "portrait" not in exported.shipped_names(), reason="this copy has no dmlcsr_jax/weights/portrait/model.safetensors"
-)
 
 
 def write_exported(folder, variables=None, metadata=METADATA, card=CARD):

@@ -17,7 +17,7 @@ from dmlcsr_jax.models import create_model, parse_labels, prepare_variables
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.initial import initial_variables
 from dmlcsr_jax.training.plan import create_metadata
-from tests.shipped import CARD, METADATA, needs_portrait, write_exported
+from tests.shipped import CARD, METADATA, write_exported
 
 
 @pytest.fixture
@@ -103,7 +103,6 @@ def test_they_can_be_scored_without_a_workdir(home):
     assert set(result["f1"]) == set(METADATA.spec.class_names)
 
 
-@needs_portrait
 def test_the_shipped_network_parses_a_face():
     image, labels = draw_face(0, 256)
     (face,) = FaceParser.load()(image)
@@ -111,7 +110,6 @@ def test_the_shipped_network_parses_a_face():
     assert (face.labels > 0).mean() > 0.1
 
 
-@needs_portrait
 @pytest.mark.slow
 def test_the_shipped_onnx_file_computes_the_same():
     runtime = pytest.importorskip("onnxruntime")

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import exported
 from dmlcsr_jax.errors import UserError
-from tests.shipped import METADATA, needs_portrait, write_exported
+from tests.shipped import METADATA, write_exported
 
 
 @pytest.fixture
@@ -106,7 +106,6 @@ def test_a_checkpoint_of_that_name_comes_first(shipped, tmp_path):
     assert checkpoints.load("portrait")[1].size == (32, 32)
 
 
-@needs_portrait
 def test_the_shipped_weights_are_whole():
     variables, metadata = checkpoints.load("portrait")
     assert "edge_head" in variables["params"] and metadata.spec.num_classes == 19
