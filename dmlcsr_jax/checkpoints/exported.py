@@ -49,7 +49,9 @@ def store(variables: Variables) -> dict[str, np.ndarray]:
     Raises:
       UserError: a kernel has a value beyond float16's range.
     """
-    flat = traverse_util.flatten_dict({kind: variables[kind] for kind in ("params", "batch_stats")}, sep="/")
+    flat: dict[str, Any] = traverse_util.flatten_dict(
+        {kind: variables[kind] for kind in ("params", "batch_stats")}, sep="/"
+    )
     stored = {}
     for name, value in flat.items():
         with np.errstate(over="ignore"):

@@ -157,9 +157,12 @@ def _kernels(params: PyTree) -> PyTree:
 
 def _scale_encoder(factor: float) -> optax.GradientTransformation:
     """Multiplies the encoder's updates."""
-    return optax.stateless(
-        lambda updates, params: {**updates, "encoder": jax.tree.map(lambda x: factor * x, updates["encoder"])}
-    )
+
+    def scale(updates: PyTree, params: PyTree) -> PyTree:
+        del params
+        return {**updates, "encoder": jax.tree.map(lambda update: factor * update, updates["encoder"])}
+
+    return optax.stateless(scale)
 
 
 def _cosine(first: float, last: float, length: int) -> optax.Schedule:
