@@ -96,8 +96,8 @@ def find_faces(labels: np.ndarray, matrix: np.ndarray, classes: FaceClasses) -> 
         if is_face(inside, classes, least=_COVER) and _is_plausible(inside, roll, classes):
             center = inverse @ (x + (width - 1) / 2, y + (height - 1) / 2, 1)
             half = scale * np.array([width, height]) / 2
-            box = tuple(float(value) for value in (*(center - half), *(center + half)))
-            faces.append(Detection(box, roll=roll))
+            (left, top), (right, bottom) = (center - half).tolist(), (center + half).tolist()
+            faces.append(Detection((left, top, right, bottom), roll=roll))
     faces.sort(key=lambda face: -_height(face))
     return [face for face in faces if _height(face) >= _SMALLEST_SHARE * _height(faces[0])]
 

@@ -44,7 +44,7 @@ def compress(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """JPEG artifacts of a quality from 15 to 80."""
     quality = int(rng.integers(*_QUALITIES, endpoint=True))
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return cv2.cvtColor(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
 
 
 def surround(
