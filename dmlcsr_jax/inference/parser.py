@@ -41,9 +41,9 @@ class FaceParser:
       ratio kept, and the labels are resized back.
     - "detect": the detector finds the faces. Each is parsed in a crop of its own, rotated upright.
     - "auto": the detector finds the faces if one is installed. Otherwise the network finds them itself: it parses the
-      whole image, and parts of it if no face is larger than a third of it (needs the classes of CelebAMask-HQ,
-      LaPa or Helen; else it is "whole"). A face that fills the image, as in the data
-      sets, is then done; every other one is parsed again in a crop of its own.
+      whole image, and parts of it if no face is larger than a third of it. A face that fills the image, as in the data
+      sets, is then done; every other one is parsed again in a crop of its own. Classes without skin, eyes, nose or
+      mouth make no face, and "auto" is then "whole".
 
     The network is compiled at most twice, for one image and for `batch_size` images, whatever the sizes of the images.
     The same images always give the same labels.

@@ -6,6 +6,8 @@ Images are [H, W, 3] uint8 RGB. Every function draws its randomness from `rng` a
 import cv2
 import numpy as np
 
+from dmlcsr_jax.types import IGNORE_ID
+
 _DARKEST_GAMMA = 2.5
 _STRONGEST_NOISE = 12.0  # standard deviation, of 255
 _SMALLEST = 0.25  # share of the size that blurred images are reduced to
@@ -87,7 +89,7 @@ def occlude(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
 
     mask = cv2.fillPoly(np.zeros((height, width), np.uint8), [np.rint(corners).astype(np.int32)], 255)
     mask = cv2.medianBlur(mask, 2 * (min(height, width) // 64) + 1)  # rounds the corners
-    mask[labels == 255] = 0
+    mask[labels == IGNORE_ID] = 0
     shade = np.clip(np.linspace(colors[0], colors[1], width), 0, 255).astype(np.uint8)
     image = np.where(mask[..., None] > 0, shade, image)
     return image, np.where(mask > 0, np.uint8(0), labels)

@@ -129,12 +129,12 @@ def augmented(
     matrix = geometry.affine_matrix(center, scale, degrees, output_size)
     if flipped:
         matrix = np.array([-matrix[:, 0], matrix[:, 1], matrix[:, 2] + (width - 1) * matrix[:, 0]]).T
-    outside = geometry.warp_labels(np.zeros_like(labels), matrix, output_size) == IGNORE_ID
     image = geometry.warp_image(image, matrix, output_size)
     labels = geometry.warp_labels(labels, matrix, output_size)
     if flipped:
         labels = cv2.LUT(labels, flip_table)
     if effects.random() < augmentation.surroundings:
+        outside = geometry.warp_labels(np.zeros((height, width), np.uint8), matrix, output_size) == IGNORE_ID
         image, labels = photo_effects.surround(image, labels, outside, effects)
     if effects.random() < augmentation.occlusion:
         image, labels = photo_effects.occlude(image, labels, effects)

@@ -216,19 +216,22 @@ def test_without_a_detector_the_network_finds_the_faces(variables, no_detector, 
     assert (face.labels[300:460, 40:200] == skin).sum() == pytest.approx((labels == skin).sum(), rel=0.1)
 
 
-def test_auto_takes_the_detector_if_there_is_one(variables, bright_squares, monkeypatch):
+@pytest.fixture
+def installed_detector(bright_squares, monkeypatch):
+    """What `bright_squares` detects with, as the detector that is installed."""
     detector = bright_squares._detector
     monkeypatch.setattr("dmlcsr_jax.inference.parser.CenterFace", lambda: detector)
+
+
+def test_auto_takes_the_detector_if_there_is_one(variables, installed_detector):
     image = np.zeros((90, 90, 3), np.uint8)
     image[20:50, 30:60] = 255
     (face,) = FaceParser(variables, METADATA, faces="auto")(image)
     assert [crop.face.box for crop in face.crops] == [(30, 20, 60, 50)]
 
 
-def test_auto_keeps_images_that_a_single_face_fills(variables, bright_squares, monkeypatch):
+def test_auto_keeps_images_that_a_single_face_fills(variables, installed_detector):
     """A crop of a data set is not cropped again, whatever the detector's box is exactly."""
-    detector = bright_squares._detector
-    monkeypatch.setattr("dmlcsr_jax.inference.parser.CenterFace", lambda: detector)
     image = np.zeros((90, 90, 3), np.uint8)
     image[22:80, 17:75] = 255
     (face,) = FaceParser(variables, METADATA, faces="auto")(image)
