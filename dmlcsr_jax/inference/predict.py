@@ -176,7 +176,7 @@ class _Job:
         task = progress.add_task("", total=reader.count or None, text=path.name)
         entries, faceless = [], 0
         overlay = self._output / f"{name}_overlay.mp4"
-        with VideoWriter(overlay, time_base=reader.time_base, rate=reader.rate, sound_of=path) as writer:
+        with VideoWriter(overlay, time_base=reader.time_base, rate=reader.rate, sound_of=reader) as writer:
             for index, (frame, face) in enumerate(self._parse_frames(reader)):
                 faceless += not face.crops
                 if "json" in self._options.write:

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-from fractions import Fraction
 
 import av
 from av.container import InputContainer
@@ -12,7 +11,6 @@ from dmlcsr_jax.errors import UserError
 # A playlist or a script under a video's name could make FFmpeg open other files or addresses.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,h264,hevc,m4v,dv,mxf,ivf"
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
-_LATEST_START = 60  # seconds; what starts later is a piece of a broadcast, not a film with a pause before it
 
 
 def open_video(path: pathlib.Path) -> InputContainer:
@@ -29,9 +27,3 @@ def open_video(path: pathlib.Path) -> InputContainer:
         raise UserError(
             f"{path} cannot be read as a video; replace it by a whole MP4, MOV, AVI, MKV or WebM file"
         ) from error
-
-
-def start_of(container: InputContainer) -> Fraction:
-    """Seconds to subtract from all times: 0, or the first one if the file starts more than a minute late."""
-    start = Fraction(container.start_time or 0, av.time_base)
-    return start if start > _LATEST_START else Fraction(0)

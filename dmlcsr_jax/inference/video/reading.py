@@ -15,12 +15,13 @@ from av.video.stream import VideoStream
 
 from dmlcsr_jax.datasets.images import MAX_PIXELS
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.inference.video.opening import open_video, start_of
+from dmlcsr_jax.inference.video.opening import open_video
 from dmlcsr_jax.inference.video.orientation import orientation_of
 from dmlcsr_jax.inference.video.truncation import is_cut
 
 _DEFAULT_RATE = Fraction(25)  # frames per second, if the file does not say
 _FINEST = Fraction(1, 10**6)  # seconds; MP4 counts the ticks between two frames in 32 bits
+_LATEST_START = 60  # seconds; what starts later is a piece of a broadcast, not a film with a pause before it
 _LONGEST = 2000  # seconds from one frame to the next that fit into those bits
 _UNSPECIFIED = 2  # the color matrix of a file that names none, as H.273 counts them
 _HD = 720  # lines from which players take BT.709 if a file names none
@@ -59,6 +60,7 @@ class VideoReader:
       time_base: seconds of one tick; times are whole ticks.
       count: the number of frames that the file claims, or an estimate from its length.
       frames_read: the number of frames read so far.
+      start: seconds subtracted from the file's own times; known with the first frame.
 
     Raises:
       UserError: the file is not a video, or its frames are too large.
@@ -68,13 +70,13 @@ class VideoReader:
         self.path = path
         self._container = open_video(path)
         self._stream = _choose(self._container.streams.video, path)
-        self._start = start_of(self._container)
         self.rate = self._stream.average_rate or self._stream.guessed_rate or _DEFAULT_RATE
         self._tick = self._stream.time_base or _FINEST  # a decoder's last frames do not carry it
         self.time_base = max(self._tick, _FINEST)
-        length = max(self._claimed_end() - self._start, Fraction(0))
-        self.count = self._stream.frames or round(length * self.rate) or _count_packets(path)
+        length = self._claimed_end() - Fraction(self._container.start_time or 0, av.time_base)
+        self.count = self._stream.frames or max(round(length * self.rate), 0) or _count_packets(path)
         self.frames_read = 0
+        self.start = Fraction(0)
         self._size: tuple[int, int] | None = None
         self._time = -self.time_base  # of the last frame
         self._pause = Fraction(0)  # the longest from one frame to the next
@@ -169,11 +171,14 @@ class VideoReader:
 
     def _next_time(self, frame: av.VideoFrame) -> Fraction:
         """The time of a frame in whole ticks, which always grows."""
-        if frame.pts is not None:
-            ticks = round((frame.pts * self._tick - self._start) / self.time_base)
-            if ticks * self.time_base - self._time <= _LONGEST:
-                return max(ticks * self.time_base, self._time + self.time_base)
-        return self._time + max(round(1 / self.rate / self.time_base), 1) * self.time_base
+        usual = max(round(1 / self.rate / self.time_base), 1) * self.time_base if self.frames_read else self.time_base
+        if frame.pts is None:
+            return self._time + usual
+        time = round(frame.pts * self._tick / self.time_base) * self.time_base
+        if not self.frames_read and time > _LATEST_START:
+            self.start = time
+        time -= self.start
+        return max(time, self._time + self.time_base) if time - self._time <= _LONGEST else self._time + usual
 
 
 def _choose(streams: Sequence[VideoStream], path: pathlib.Path) -> VideoStream:

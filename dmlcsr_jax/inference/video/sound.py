@@ -10,7 +10,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
-from dmlcsr_jax.inference.video.opening import open_video, start_of
+from dmlcsr_jax.inference.video.opening import open_video
 
 # What MP4 holds and players expect there; all else becomes AAC.
 _COPIED = {"aac", "mp3", "opus", "flac", "alac", "ac3", "eac3"}
@@ -25,23 +25,25 @@ class Sound:
     Args:
       source: the file; None for no sound.
       output: gets an audio stream for every track.
+      start: seconds to subtract from the times.
     """
 
-    def __init__(self, source: pathlib.Path | None, output: OutputContainer):
-        self._output = output
+    def __init__(self, source: pathlib.Path | None, output: OutputContainer, start: Fraction = Fraction(0)):
+        self._output, self._start = output, start
         self._tracks: dict[int, _Copied | _Encoded] = {}
         self._packets: Iterator[Packet] = iter(())
         if source is not None:
             container = open_video(source)
             streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
-            self._tracks = {stream.index: _track(stream, output, start_of(container)) for stream in streams}
+            self._tracks = {stream.index: _track(stream, output, start) for stream in streams}
             self._packets = _read(container, streams)
 
     def write_until(self, time: Fraction | None) -> None:
         """Writes what sounds until `time` in seconds, and a little more; None for all that is left."""
         for packet in self._packets:
+            own_time = (packet.pts or 0) * packet.time_base - self._start
             self._output.mux(self._tracks[packet.stream.index].take(packet))
-            if time is not None and packet.pts is not None and packet.pts * packet.time_base > time:
+            if time is not None and own_time > time:
                 return
         if time is None:
             for track in self._tracks.values():

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 from av.codec.context import Flags
 from av.container import OutputContainer
@@ -14,7 +15,7 @@ from av.video.stream import VideoStream
 
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import replacing
-from dmlcsr_jax.inference.video.reading import Frame
+from dmlcsr_jax.inference.video.reading import Frame, VideoReader
 from dmlcsr_jax.inference.video.sound import Sound
 
 # The first that this build of FFmpeg has. Without frames that depend on later ones, every reader finds the same times.
@@ -37,8 +38,8 @@ class VideoWriter:
       path: the file, ending in .mp4; not written if there are no frames.
       time_base: seconds of one tick; times are rounded to whole ticks.
       rate: frames per second on average.
-      sound_of: a video whose sound is copied, or encoded as AAC if players do not expect its codec in MP4; None for no
-        sound.
+      sound_of: the video that the frames come from. Its sound is copied, or encoded as AAC if players do not expect its
+        codec in MP4; None for no sound.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class VideoWriter:
         *,
         time_base: Fraction,
         rate: Fraction = Fraction(25),
-        sound_of: pathlib.Path | None = None,
+        sound_of: VideoReader | None = None,
     ):
         self._path, self._time_base, self._rate, self._sound_of = path, time_base, rate, sound_of
         self._stack = contextlib.ExitStack()
@@ -64,8 +65,7 @@ class VideoWriter:
         with self._errors():
             if self._output is None:
                 self._output = self._open(frame)
-            rgb = np.pad(frame.image, ((0, frame.image.shape[0] % 2), (0, frame.image.shape[1] % 2), (0, 0)), "edge")
-            video = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(
+            video = av.VideoFrame.from_ndarray(_padded(frame.image), "rgb24").reformat(
                 format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )
             video.time_base = self._time_base
@@ -81,13 +81,13 @@ class VideoWriter:
         encoder = next(name for name in _ENCODERS if name in av.codecs_available)
         if encoder == "mpeg4":
             self._time_base = max(self._time_base, _MPEG4_FINEST)
-        height, width, _ = frame.image.shape
+        height, width, _ = _padded(frame.image).shape
         self._stream = output.add_stream(
             encoder,
             rate=self._rate,
             options=_ENCODERS[encoder],
-            width=width + width % 2,
-            height=height + height % 2,
+            width=width,
+            height=height,
             pix_fmt="yuv420p",
             time_base=self._time_base,
             sample_aspect_ratio=frame.aspect,
@@ -97,7 +97,8 @@ class VideoWriter:
             color_trc=ColorTrc.BT709,
         )
         self._stream.codec_context.flags |= Flags.frame_duration
-        self._sound = Sound(self._sound_of, output)
+        source = self._sound_of
+        self._sound = Sound(source.path, output, source.start) if source else Sound(None, output)
         return output
 
     @contextlib.contextmanager
@@ -105,7 +106,9 @@ class VideoWriter:
         try:
             yield
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise UserError(f"{self._path} cannot be written as a video ({error})") from error
+            raise UserError(
+                f"{self._path} cannot be written as a video ({getattr(error, 'strerror', None) or error})"
+            ) from error
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -117,3 +120,9 @@ class VideoWriter:
         with self._errors(), self._stack:
             self._output.mux(self._stream.encode(None))
             self._sound.write_until(None)
+
+
+def _padded(image: np.ndarray) -> np.ndarray:
+    """The image with an even number of rows and columns."""
+    height, width, _ = image.shape
+    return cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
