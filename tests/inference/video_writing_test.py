@@ -140,6 +140,12 @@ def test_an_unfinished_video_leaves_no_file_and_none_appears_without_frames(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_file_names_are_not_addresses(tmp_path):
+    for name in ("http:host.mp4", "a%03d.mp4", "caf\udce9.mp4"):
+        write(tmp_path / name, [drawn(0)])
+        assert len(times_of(f"file:{tmp_path / name}")) == 1
+
+
 def test_a_video_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(UserError, match=r"clip\.mp4 cannot be written as a video"):
         write(tmp_path / "no" / "clip.mp4", [drawn(0)])

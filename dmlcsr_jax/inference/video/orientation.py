@@ -21,7 +21,10 @@ class Orientation(NamedTuple):
 
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
-    """Reads the display matrix, which takes stored (x, y, 1) to shown (x, y), to the next quarter turn."""
+    """Reads the display matrix, which takes stored (x, y, 1) to shown (x, y), to the next quarter turn.
+
+    PyAV keeps a frame whose side data was read until Python's garbage collection: call this for few frames.
+    """
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # this PyAV does not know all of the frame's side data; `rotation` tells all but mirroring

@@ -10,13 +10,13 @@ import av
 import numpy as np
 from av.packet import Packet
 from av.stream import Disposition
-from av.video.reformatter import Colorspace
+from av.video.reformatter import Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from dmlcsr_jax.datasets.images import MAX_PIXELS
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.video.opening import open_video
-from dmlcsr_jax.inference.video.orientation import orientation_of
+from dmlcsr_jax.inference.video.orientation import Orientation, orientation_of
 from dmlcsr_jax.inference.video.truncation import is_cut
 
 _DEFAULT_RATE = Fraction(25)  # frames per second, if the file does not say
@@ -77,7 +77,9 @@ class VideoReader:
         self.count = self._stream.frames or max(round(length * self.rate), 0) or _count_packets(path)
         self.frames_read = 0
         self.start = Fraction(0)
-        self._size: tuple[int, int] | None = None
+        self._scaler = VideoReformatter()
+        self._size: tuple[int, int] | None = None  # of the first frame, as stored
+        self._orientation: Orientation | None = None  # of the first frame
         self._time = -self.time_base  # of the last frame
         self._pause = Fraction(0)  # the longest from one frame to the next
         self._end = Fraction(0)  # of all packets so far, those of sound as well
@@ -147,9 +149,9 @@ class VideoReader:
         self._size = self._size or (frame.width, frame.height)
         guess = frame.colorspace == _UNSPECIFIED and frame.height >= _HD
         try:
-            return frame.reformat(
-                *self._size, "rgb24", src_colorspace=Colorspace.ITU709 if guess else None
-            ).to_ndarray()
+            matrix = Colorspace.ITU709 if guess else None
+            rgb = self._scaler.reformat(frame, *self._size, "rgb24", src_colorspace=matrix, threads=1)
+            return rgb.to_ndarray()
         except Exception:  # whatever a scaler raises
             self._damaged += 1
             return None
@@ -160,13 +162,13 @@ class VideoReader:
             self._pause = max(self._pause, time - self._time)
         self._time = time
         self.frames_read += 1
-        orientation = orientation_of(frame)
+        self._orientation = self._orientation or orientation_of(frame)
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         return Frame(
-            orientation.apply(image),
+            self._orientation.apply(image),
             time,
             duration=(frame.duration or 0) * self._tick,
-            aspect=1 / aspect if orientation.swaps_axes else aspect,
+            aspect=1 / aspect if self._orientation.swaps_axes else aspect,
         )
 
     def _next_time(self, frame: av.VideoFrame) -> Fraction:

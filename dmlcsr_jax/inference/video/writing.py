@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from av.codec.context import Flags
 from av.container import OutputContainer
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from dmlcsr_jax.errors import UserError
@@ -51,6 +51,7 @@ class VideoWriter:
         sound_of: VideoReader | None = None,
     ):
         self._path, self._time_base, self._rate, self._sound_of = path, time_base, rate, sound_of
+        self._scaler = VideoReformatter()
         self._stack = contextlib.ExitStack()
         self._output: OutputContainer | None = None
         self._stream: VideoStream
@@ -65,8 +66,12 @@ class VideoWriter:
         with self._errors():
             if self._output is None:
                 self._output = self._open(frame)
-            video = av.VideoFrame.from_ndarray(_padded(frame.image), "rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            video = self._scaler.reformat(
+                av.VideoFrame.from_ndarray(_padded(frame.image), "rgb24"),
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+                threads=1,
             )
             video.time_base = self._time_base
             video.pts = round(frame.time / self._time_base)
