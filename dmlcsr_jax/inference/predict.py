@@ -186,6 +186,10 @@ class _Job:
                 self._write_frame(name, index, frame, face, reader.count, writer)
                 progress.advance(task)
         progress.remove_task(task)
+        if writer.lost_tracks:
+            console.print(
+                f"{overlay.name}: {writer.lost_tracks} audio tracks of unknown kind are left out", markup=False
+            )
         self._entries["videos"].append({"name": name, "file": str(path), "rate": float(reader.rate), "frames": entries})
         if faceless:
             self._faceless.append(f"{name} (in {faceless} frames)")

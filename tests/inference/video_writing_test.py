@@ -126,6 +126,17 @@ def test_no_sound_is_no_sound(tmp_path):
         assert [stream.type for stream in container.streams] == ["video"]
 
 
+def test_tracks_of_unknown_kind_are_counted(tmp_path):
+    path = write_clip(tmp_path / "clip.mkv", sound="libopus")
+    path.write_bytes(path.read_bytes().replace(b"A_OPUS", b"A_WHAT"))
+    reader = VideoReader(path)
+    with VideoWriter(tmp_path / "out.mp4", time_base=reader.time_base, sound_of=reader) as writer:
+        for frame in reader:
+            writer.write(frame)
+    reader.check()
+    assert writer.lost_tracks == 1 and times_of(tmp_path / "out.mp4") == times_of(path)
+
+
 def test_without_h264_it_is_mpeg4(tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "_ENCODERS", {"mpeg4": writing._ENCODERS["mpeg4"]})
     write(tmp_path / "clip.mp4", map(drawn, range(5)), tick=Fraction(1, 90000))

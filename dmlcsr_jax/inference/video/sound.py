@@ -26,15 +26,20 @@ class Sound:
       source: the file; None for no sound.
       output: gets an audio stream for every track.
       start: seconds to subtract from the times.
+
+    Attributes:
+      lost: the number of tracks that cannot be decoded.
     """
 
     def __init__(self, source: pathlib.Path | None, output: OutputContainer, start: Fraction = Fraction(0)):
         self._output, self._start = output, start
         self._tracks: dict[int, _Copied | _Encoded] = {}
         self._packets: Iterator[Packet] = iter(())
+        self.lost = 0
         if source is not None:
             container = open_video(source)
             streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+            self.lost = len(container.streams.audio) - len(streams)
             self._tracks = {stream.index: _track(stream, output, start) for stream in streams}
             self._packets = _read(container, streams)
 

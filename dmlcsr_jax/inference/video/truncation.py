@@ -3,6 +3,7 @@
 import pathlib
 
 _MATROSKA = b"\x1a\x45\xdf\xa3"
+_ESSENTIAL = {b"moov", b"moof", b"mdat"}  # not what cameras and servers append
 _SEGMENT = b"\x18\x53\x80\x67"
 
 
@@ -16,11 +17,12 @@ def is_cut(path: pathlib.Path) -> bool:
         position = 0
         while head[4:8] in (b"ftyp", b"moov") and position < size:
             file.seek(position)
-            length = _box_length(file.read(16))
-            if length < 8:  # up to the end of the file, or none of ours
-                return False
+            header = file.read(16)
+            length = _box_length(header)
+            if length < 8 or position + length > size:  # up to the end of the file, or behind it
+                return length >= 8 and header[4:8] in _ESSENTIAL
             position += length
-        return position > size
+    return False
 
 
 def _segment_end(head: bytes) -> int:

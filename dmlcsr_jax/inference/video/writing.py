@@ -40,6 +40,9 @@ class VideoWriter:
       rate: frames per second on average.
       sound_of: the video that the frames come from. Its sound is copied, or encoded as AAC if players do not expect its
         codec in MP4; None for no sound.
+
+    Attributes:
+      lost_tracks: the number of audio tracks that could not be kept; known with the first frame.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class VideoWriter:
         sound_of: VideoReader | None = None,
     ):
         self._path, self._time_base, self._rate, self._sound_of = path, time_base, rate, sound_of
+        self.lost_tracks = 0
         self._scaler = VideoReformatter()
         self._stack = contextlib.ExitStack()
         self._output: OutputContainer | None = None
@@ -104,6 +108,7 @@ class VideoWriter:
         self._stream.codec_context.flags |= Flags.frame_duration
         source = self._sound_of
         self._sound = Sound(source.path, output, source.start) if source else Sound(None, output)
+        self.lost_tracks = self._sound.lost
         return output
 
     @contextlib.contextmanager
