@@ -4,6 +4,7 @@ import os
 import pathlib
 
 import av
+import av.logging
 from av.container import InputContainer
 
 from dmlcsr_jax.errors import UserError

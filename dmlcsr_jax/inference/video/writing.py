@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from av.codec.context import Flags
 from av.container import OutputContainer
+from av.error import FFmpegError
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
@@ -91,7 +92,7 @@ class VideoWriter:
         if encoder == "mpeg4":
             self._time_base = max(self._time_base, _MPEG4_FINEST)
         height, width, _ = _padded(frame.image).shape
-        self._stream = output.add_stream(
+        stream = output.add_stream(
             encoder,
             rate=self._rate,
             options=_ENCODERS[encoder],
@@ -105,6 +106,8 @@ class VideoWriter:
             color_primaries=ColorPrimaries.BT709,
             color_trc=ColorTrc.BT709,
         )
+        assert isinstance(stream, VideoStream)
+        self._stream = stream
         self._stream.codec_context.flags |= Flags.frame_duration
         source = self._sound_of
         self._sound = Sound(source.path, output, source.start) if source else Sound(None, output)
@@ -115,7 +118,7 @@ class VideoWriter:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except (FFmpegError, OSError, ValueError) as error:
             raise UserError(
                 f"{self._path} cannot be written as a video ({getattr(error, 'strerror', None) or error})"
             ) from error
