@@ -194,7 +194,7 @@ def _choose(streams: Sequence[VideoStream], path: pathlib.Path) -> VideoStream:
     best = max(known, key=lambda stream: (bool(stream.disposition & Disposition.default), stream.width * stream.height))
     if best.width * best.height > MAX_PIXELS:
         raise UserError(f"{path} has frames of more than {MAX_PIXELS // 10**6} megapixels; reduce its size")
-    best.thread_type = "AUTO"
+    best.thread_type = "NONE"  # threads of FFmpeg's HEVC decoder wait for each other forever in some damaged files
     best.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return best
 
