@@ -7,14 +7,13 @@ that are swapped when an image is mirrored; without that file, `l_x` and `r_x`, 
 if both are class names.
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from dmlcsr_jax.datasets import celebamask_hq, lapa, raw_files
+from dmlcsr_jax.datasets import class_files, raw_files
 from dmlcsr_jax.datasets.raw import Example, RawDataset
-from dmlcsr_jax.datasets.spec import IGNORE_ID, FaceSpec
+from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 
 
@@ -60,24 +59,8 @@ def read_spec(root: pathlib.Path) -> FaceSpec:
         raise UserError(f"config.dataset.path: {root} {state}; it needs train/images, train/labels and label_names.txt")
     if not (root / "train").is_dir():
         raise UserError(f"{root} has no folder train; put images into train/images and label maps into train/labels")
-    names = _class_names(root / "label_names.txt")
-    pairs = _flip_pairs(root / "flip_pairs.txt", names)
-    known = next((spec for spec in (celebamask_hq.SPEC, lapa.SPEC) if spec.class_names == names), None)
-    if known is None:
-        return FaceSpec("folder", names, flip_pairs=pairs)
-    return dataclasses.replace(known, name="folder", flip_pairs=pairs, terms="")
-
-
-def _class_names(path: pathlib.Path) -> tuple[str, ...]:
-    names = tuple(raw_files.read_lines(path, "one class name per line, background first"))
-    for number, name in enumerate(names, 1):
-        if not name:
-            raise UserError(f"{path}: line {number} is empty; write one class name per line")
-        if name in names[: number - 1]:
-            raise UserError(f"{path}: line {number} repeats {name!r}; give each class a unique name")
-    if not 2 <= len(names) <= IGNORE_ID:
-        raise UserError(f"{path} names {len(names)} classes; name 2 to {IGNORE_ID}, background first")
-    return names
+    classes = class_files.read_classes(root)
+    return class_files.create_spec(classes, _flip_pairs(root / "flip_pairs.txt", classes.names))
 
 
 def _flip_pairs(path: pathlib.Path, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
