@@ -74,15 +74,13 @@ def decode(
     """
     with open_image(data, name, "an image; replace it with an intact JPEG or PNG file", max_pixels) as image:
         deep = is_deep(image)  # known before loading
-        orientation = _orientation(image)
+        orientation = exif_orientation(image)
         if deep:
             shallow = reduce_depth(image, data)
             pixels, note = _rgb_pixels(Image.fromarray(shallow.pixels)), shallow.note
         else:
             pixels, note = _rgb_pixels(image), ""
-        is_upright = image.format == "TIFF"  # Pillow turns TIFFs itself
-    if is_upright != exif:
-        pixels = turn(pixels, orientation if exif else _INVERSE.get(orientation, orientation))
+        pixels = apply_orientation(pixels, image, orientation, exif=exif)
     return Decoded(pixels, orientation, deep, note)
 
 
@@ -154,13 +152,21 @@ def _rgb_pixels(image: Image.Image) -> np.ndarray:
     return pixels
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 if it is missing or invalid."""
+def exif_orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an opened file, 1 to 8; 1 if it is missing or invalid."""
     try:
         orientation = int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF data spoils no pixel, and Pillow raises almost anything about it
         return 1
     return orientation if 1 <= orientation <= 8 else 1
+
+
+def apply_orientation(pixels: np.ndarray, image: Image.Image, orientation: int, *, exif: bool) -> np.ndarray:
+    """Pixels [H, W, ...] that were read from `image`, turned by its EXIF orientation if `exif`, else as stored."""
+    is_turned = image.format == "TIFF"  # by Pillow
+    if is_turned == exif:
+        return pixels
+    return turn(pixels, orientation if exif else _INVERSE.get(orientation, orientation))
 
 
 def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
