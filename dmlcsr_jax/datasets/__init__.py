@@ -34,11 +34,13 @@ class DatasetSettings:
       path: the raw data.
       data_dir: where prepared data is stored; "" for TFDS's default.
       bad_files: "stop" or "skip".
+      exif: "apply" or "ignore" the EXIF orientation of images and label maps; "" applies it, and warns where the label
+        map may have been drawn the other way.
       terms: on what terms the data may be used; "" for what the data set says.
       options: the fields of the subsection named after the data set, if there is one.
 
     Raises:
-      UserError: `name` or `bad_files` is unknown.
+      UserError: `name`, `bad_files` or `exif` is unknown.
     """
 
     name: str
@@ -46,6 +48,7 @@ class DatasetSettings:
     path: str = ""
     data_dir: str = ""
     bad_files: str = "stop"
+    exif: str = ""
     terms: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -53,11 +56,12 @@ class DatasetSettings:
         with in_section("config.dataset"):
             check_choice("name", self.name, DATASETS)
             check_choice("bad_files", self.bad_files, ("stop", "skip"))
+            check_choice("exif", self.exif, ("", "apply", "ignore"))
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> "DatasetSettings":
         """Reads `config.dataset`; UserError names a field that is out of range."""
-        fields = ("name", "path", "data_dir", "bad_files", "terms")
+        fields = ("name", "path", "data_dir", "bad_files", "exif", "terms")
         shared = {field: section[field] for field in fields if field in section}
         return cls(**shared, options=dict(section.get(section["name"], {})))
 
@@ -86,6 +90,7 @@ def prepare(settings: DatasetSettings) -> "Dataset":
     create: Callable[..., RawDataset[Any]] = dataset_class
     with in_section(f"config.dataset.{settings.name}"):
         raw = create(*path, **settings.options)
+    raw.use_exif(settings.exif)
     dataset = FaceBuilder(raw, data_dir=settings.data_dir, skip_bad_files=settings.bad_files == "skip").dataset()
     if not settings.terms:
         return dataset

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from dmlcsr_jax.datasets import celebamask_hq, lapa
-from dmlcsr_jax.datasets.label_colors import ColorLine, ColorTable, parse_colors
+from dmlcsr_jax.datasets.label_colors import ColorLine, ColorTable, color_text, parse_colors
 from dmlcsr_jax.datasets.raw_files import read_lines
 from dmlcsr_jax.datasets.spec import IGNORE_ID, FaceSpec
 from dmlcsr_jax.errors import UserError
@@ -35,6 +35,11 @@ class ClassList:
     colors: ColorTable | None = None
     files: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+
+    @property
+    def color_lines(self) -> list[str]:
+        """One text per color, for the key of prepared data."""
+        return [f"{color_text(c)} {number}" for c, number in self.colors.classes.items()] if self.colors else []
 
     @property
     def note(self) -> str:

@@ -1,8 +1,16 @@
 """Checks of label maps whose numbers may mean something else than they say."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from dmlcsr_jax.datasets.label_colors import color_text
+from dmlcsr_jax.datasets.spec import Color
+from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.types import IGNORE_ID
+
+# Class number, as JSON has it -> color in a palette -> a file that has it; at most two colors.
+Palettes = dict[str, dict[str, str]]
 
 _MIN_BETWEEN = 24  # fewer happen by chance
 _MIN_SHARE = 0.18  # of the borders; real maps of 64² to 512² pixels have at most 0.07, interpolated ones at least 0.2
@@ -35,7 +43,7 @@ def is_interpolated(labels: np.ndarray) -> bool:
     lined = between >= max(_MIN_BETWEEN, _MIN_SHARE * (jumps + between))
     uniform = between >= max(2 * _MIN_BETWEEN, _MIN_UNIFORM * thin)  # a real thin part is not one pixel wide all along
     stairs = ramps >= max(_MIN_BETWEEN, _MIN_RAMPS * (jumps + thin))
-    return bool(lined and (jumps >= between / 4 or uniform) or stairs)
+    return bool((lined and (jumps >= between / 4 or uniform)) or stairs)
 
 
 def _runs(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,3 +53,29 @@ def _runs(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flat = ended.ravel()
     starts = np.flatnonzero(np.diff(flat, prepend=-2))
     return flat[starts], np.diff(starts, append=len(flat))
+
+
+def palettes_of(palette: Mapping[int, Color], file: str) -> Palettes:
+    """The colors of one label map, for `merge_palettes`. Those of ignored pixels may differ."""
+    return {str(number): {color_text(color): file} for number, color in palette.items() if number != IGNORE_ID}
+
+
+def merge_palettes(total: Palettes, other: Palettes) -> None:
+    """Adds colors to those of a whole set."""
+    for number, files in other.items():
+        known = total.setdefault(number, {})
+        for color, file in files.items():
+            if color in known or len(known) < 2:
+                known.setdefault(color, file)
+
+
+def require_one_palette(palettes: Palettes) -> None:
+    """UserError naming two files if a class number has different colors in their palettes."""
+    for number, files in palettes.items():
+        if len(files) > 1:
+            (color, file), (other_color, other_file) = list(files.items())[:2]
+            raise UserError(
+                f"{file} and {other_file} disagree: index {number} is {color} in the palette of the first and "
+                f"{other_color} in that of the second, so it means two classes; write label_colors.txt, a class name "
+                f"and a color per line, and label maps are read by their colors"
+            )

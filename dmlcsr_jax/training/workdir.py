@@ -26,6 +26,7 @@ _FREE_FIELDS = (
 )
 # Fields that came after version 0.1.0, with the values that change nothing.
 _LATER_FIELDS = {
+    "dataset.exif": "",
     "dataset.terms": "",
     "input.zoom": 1.0,
     "input.shift": 0.0,
