@@ -27,15 +27,16 @@ _JPEG_QUALITY = 95  # of resized images
 
 # What may be wrong with files, as `Example.warnings` has it.
 _INTERPOLATED = (
-    "look resized with smoothing, which writes wrong class numbers along borders; resize label maps by nearest neighbor"
+    "label maps look resized with smoothing, which writes wrong class numbers along borders; resize the originals by "
+    "nearest neighbor"
 )
 _TURNED = (
-    "are turned or mirrored by their EXIF orientation beside a label map of the same size, which may have been drawn "
-    "either way; look at one, and set config.dataset.exif to apply or ignore"
+    "images are turned or mirrored by their EXIF orientation beside a label map of the same size, which may have been "
+    "drawn either way; look at one, and set config.dataset.exif to apply or ignore"
 )
 _SHALLOW = (
-    "do not say how many of their bits per sample are used, and were read as 8, 10, 12 or 14 bits, the fewest that "
-    "hold their values"
+    "images do not say how many of their bits per sample are used, and were read as 8, 10, 12 or 14 bits, the fewest "
+    "that hold their values"
 )
 
 

@@ -121,7 +121,7 @@ class Summary:
 def _name_files(problem: str, files: list[str]) -> str:
     named = ", ".join(files[:_MAX_NAMED])
     more = f" and {len(files) - _MAX_NAMED} more (all in summary.json)" if len(files) > _MAX_NAMED else ""
-    return f"{len(files)} file{'s' * (len(files) > 1)} {problem}: {named}{more}"
+    return f"{problem}: {len(files)} file{'s' * (len(files) > 1)}, {named}{more}"
 
 
 def _examples_table(summary: Summary) -> Table:
