@@ -13,7 +13,7 @@ from dmlcsr_jax.types import IGNORE_ID
 Palettes = dict[str, dict[str, str]]
 
 _MIN_BETWEEN = 24  # fewer happen by chance
-_MIN_SHARE = 0.18  # of the borders; real maps of 64² to 512² pixels have at most 0.07, interpolated ones at least 0.2
+_MIN_SHARE = 0.15  # of the borders; real maps of 64² to 512² pixels have at most 0.07, interpolated ones at least 0.2
 _MIN_UNIFORM = 0.6
 _MIN_RAMPS = 0.3
 _THIN = 8  # pixels; bilinear enlargement by a factor f makes steps of at most about f pixels
