@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.fields import check_choice, in_section
+from dmlcsr_jax.fields import FieldError, check_choice, in_section
+from dmlcsr_jax.files import printable
 
 if TYPE_CHECKING:
     from dmlcsr_jax.datasets.prepared import Dataset
@@ -34,11 +35,13 @@ class DatasetSettings:
       path: the raw data.
       data_dir: where prepared data is stored; "" for TFDS's default.
       bad_files: "stop" or "skip".
+      exif: "apply" or "ignore" the EXIF orientation of images and label maps; "" applies it, and warns where the label
+        map may have been drawn the other way.
       terms: on what terms the data may be used; "" for what the data set says.
       options: the fields of the subsection named after the data set, if there is one.
 
     Raises:
-      UserError: `name` or `bad_files` is unknown.
+      UserError: `name`, `bad_files` or `exif` is unknown, or `data_dir` is not UTF-8.
     """
 
     name: str
@@ -46,6 +49,7 @@ class DatasetSettings:
     path: str = ""
     data_dir: str = ""
     bad_files: str = "stop"
+    exif: str = ""
     terms: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -53,11 +57,14 @@ class DatasetSettings:
         with in_section("config.dataset"):
             check_choice("name", self.name, DATASETS)
             check_choice("bad_files", self.bad_files, ("stop", "skip"))
+            check_choice("exif", self.exif, ("", "apply", "ignore"))
+            if printable(self.data_dir) != self.data_dir:  # the library that writes records takes no other names
+                raise FieldError(f"data_dir is {printable(self.data_dir)}; name a folder whose name is UTF-8")
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> "DatasetSettings":
         """Reads `config.dataset`; UserError names a field that is out of range."""
-        fields = ("name", "path", "data_dir", "bad_files", "terms")
+        fields = ("name", "path", "data_dir", "bad_files", "exif", "terms")
         shared = {field: section[field] for field in fields if field in section}
         return cls(**shared, options=dict(section.get(section["name"], {})))
 
@@ -86,6 +93,7 @@ def prepare(settings: DatasetSettings) -> "Dataset":
     create: Callable[..., RawDataset[Any]] = dataset_class
     with in_section(f"config.dataset.{settings.name}"):
         raw = create(*path, **settings.options)
+    raw.use_exif(settings.exif)
     dataset = FaceBuilder(raw, data_dir=settings.data_dir, skip_bad_files=settings.bad_files == "skip").dataset()
     if not settings.terms:
         return dataset

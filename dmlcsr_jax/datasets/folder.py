@@ -1,20 +1,19 @@
 """A user's own faces: `ROOT/{train,val,test}/{images,labels}`, `ROOT/label_names.txt`, `ROOT/flip_pairs.txt`.
 
 Images are JPEG, PNG, BMP, WebP or TIFF files. The label map of an image is the PNG file of the same stem and the same
-size, with one channel of class numbers (gray values or palette indices), 255 for unknown pixels. `val` and `test` are
-optional. `label_names.txt` has one class name per line, background first. `flip_pairs.txt` has two class names per line
+size, with one channel of class numbers (gray values or palette indices), 255 for unknown pixels, or painted with the
+colors of `label_colors.txt`. `val` and `test` are optional. `label_names.txt` has one class name per line, background
+first; `class_files` reads other lists, too. `flip_pairs.txt` has two class names per line
 that are swapped when an image is mirrored; without that file, `l_x` and `r_x`, or `left_x` and `right_x`, form a pair
 if both are class names.
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from dmlcsr_jax.datasets import celebamask_hq, lapa, raw_files
+from dmlcsr_jax.datasets import class_files, raw_files
 from dmlcsr_jax.datasets.raw import Example, RawDataset
-from dmlcsr_jax.datasets.spec import IGNORE_ID, FaceSpec
 from dmlcsr_jax.errors import UserError
 
 
@@ -34,9 +33,13 @@ class Folder(RawDataset[raw_files.Pair]):
 
     def __init__(self, root: str | os.PathLike[str]):
         path = pathlib.Path(root).expanduser()
-        self.spec = read_spec(path)
+        classes = read_class_list(path)
+        self.spec = class_files.create_spec(classes, _flip_pairs(path / "flip_pairs.txt", classes.names))
+        self.notes = (classes.note,) if classes.note else ()
+        self._colors = classes.colors
         self._pairs = raw_files.find_pairs(path)
-        self.key = raw_files.variant_key(path, (*self.spec.class_names, *_file_states(path, self._pairs)))
+        contents = (*self.spec.class_names, *classes.color_lines, *_file_states(path, self._pairs))
+        self.key = raw_files.variant_key(path, contents)
 
     def items(self, split: str) -> Sequence[raw_files.Pair]:
         """The images of a split and their label maps."""
@@ -44,40 +47,21 @@ class Folder(RawDataset[raw_files.Pair]):
 
     def example(self, item: raw_files.Pair) -> Example:
         """An image and its labels."""
-        return raw_files.read_pair(item, self.spec, resize=False)
+        return raw_files.read_pair(item, self.spec, resize=False, table=self._colors, exif=self.exif)
 
 
-def read_spec(root: pathlib.Path) -> FaceSpec:
-    """The classes of a folder, from its `label_names.txt` and `flip_pairs.txt`.
-
-    Exactly the class names of a known data set get its colors and score groups.
+def read_class_list(root: pathlib.Path) -> class_files.ClassList:
+    """The classes of a folder; see `class_files.read_classes`.
 
     Raises:
-      UserError: the folder or a file is missing or invalid.
+      UserError: the folder or its list is missing or invalid.
     """
     if not root.is_dir() or not any(root.iterdir()):
         state = "is empty" if root.is_dir() else "is not a folder"
         raise UserError(f"config.dataset.path: {root} {state}; it needs train/images, train/labels and label_names.txt")
     if not (root / "train").is_dir():
         raise UserError(f"{root} has no folder train; put images into train/images and label maps into train/labels")
-    names = _class_names(root / "label_names.txt")
-    pairs = _flip_pairs(root / "flip_pairs.txt", names)
-    known = next((spec for spec in (celebamask_hq.SPEC, lapa.SPEC) if spec.class_names == names), None)
-    if known is None:
-        return FaceSpec("folder", names, flip_pairs=pairs)
-    return dataclasses.replace(known, name="folder", flip_pairs=pairs, terms="")
-
-
-def _class_names(path: pathlib.Path) -> tuple[str, ...]:
-    names = tuple(raw_files.read_lines(path, "one class name per line, background first"))
-    for number, name in enumerate(names, 1):
-        if not name:
-            raise UserError(f"{path}: line {number} is empty; write one class name per line")
-        if name in names[: number - 1]:
-            raise UserError(f"{path}: line {number} repeats {name!r}; give each class a unique name")
-    if not 2 <= len(names) <= IGNORE_ID:
-        raise UserError(f"{path} names {len(names)} classes; name 2 to {IGNORE_ID}, background first")
-    return names
+    return class_files.read_classes(root)
 
 
 def _flip_pairs(path: pathlib.Path, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

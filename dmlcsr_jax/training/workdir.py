@@ -9,7 +9,7 @@ from flax.traverse_util import flatten_dict
 
 from dmlcsr_jax.checkpoints.metadata import rename_fields
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.files import write_text
+from dmlcsr_jax.files import printable, write_text
 
 # Fields that may change when a run resumes: they decide where and how fast, not what is learned.
 _FREE_FIELDS = (
@@ -27,6 +27,7 @@ _FREE_FIELDS = (
 # Fields that came after version 0.1.0, with the values that change nothing.
 _LATER_FIELDS = {
     "class_weights": "none",
+    "dataset.exif": "",
     "dataset.terms": "",
     "input.zoom": 1.0,
     "input.shift": 0.0,
@@ -53,6 +54,8 @@ def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> int | Non
     Raises:
       UserError: it cannot be written, or it holds a run whose configuration differs.
     """
+    if printable(str(workdir)) != str(workdir):  # Orbax takes no other names
+        raise UserError(f"--workdir={printable(str(workdir))}: name a folder whose name is UTF-8")
     path = workdir / "config.json"
     text = json.dumps(config, indent=2)
     try:
@@ -64,13 +67,18 @@ def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> int | Non
         return there["training"]["epochs"] if there else None
     except OSError as error:
         raise UserError(f"--workdir={workdir} cannot be written ({error.strerror}); name another folder") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON ({error}); use a new --workdir") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no configuration ({error}); use a new --workdir") from error
 
 
 def read_config_file(path: pathlib.Path) -> dict[str, Any]:
-    """The fields of a `config.json`; those that version 0.1.0 named otherwise have their present names."""
-    fields = json.loads(path.read_text())
+    """The fields of a `config.json`; those that version 0.1.0 named otherwise have their present names.
+
+    ValueError if it is not JSON of sections.
+    """
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(fields, dict) or not isinstance(fields.get("model", {}), dict):
+        raise ValueError("it has no sections")
     return fields | {"model": rename_fields(fields["model"])} if "model" in fields else fields
 
 
