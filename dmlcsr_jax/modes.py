@@ -10,8 +10,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dmlcsr_jax import checkpoints, datasets, hosts
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import console, print_plain, repeat_warnings, warn
+from dmlcsr_jax.datasets.checks import pixel_warning, require_training_pixels
+from dmlcsr_jax.datasets.layout import find_images
 from dmlcsr_jax.datasets.prepared import Dataset, decode_example
+from dmlcsr_jax.datasets.sides import describe
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation.curves import plot_curves
 from dmlcsr_jax.evaluation.evaluator import Evaluator, score_table
@@ -32,11 +35,21 @@ from dmlcsr_jax.training.workdir import claim_workdir
 NUM_EXAMPLES = 8  # that predict parses if no files are named
 
 
-def prepare(config: ConfigDict) -> None:
-    """Builds the data set unless it is there, and shows what it holds and what was left out."""
-    dataset = prepare_dataset(Experiment.from_config(config))
+def prepare(config: ConfigDict, *, clean: bool = False) -> None:
+    """Builds the data set unless it is there, and shows what it holds and what was left out.
+
+    With `clean`, the prepared copies of its source are removed instead.
+    """
+    experiment = Experiment.from_config(config)
+    if clean:
+        for line in datasets.remove_copies(experiment.dataset):
+            print_plain(line)
+        return
+    dataset = prepare_dataset(experiment)
+    warn_of_data(experiment, dataset, splits=tuple(dataset.splits))
     for part in dataset.summary.show(dataset.spec, dataset.directory):
-        console.print(part)
+        print_plain(part) if isinstance(part, str) else console.print(part)
+    repeat_warnings()
 
 
 def prepare_dataset(experiment: Experiment) -> Dataset:
@@ -47,18 +60,33 @@ def prepare_dataset(experiment: Experiment) -> Dataset:
     return dataset
 
 
+def warn_of_data(experiment: Experiment, dataset: Dataset, splits: Sequence[str]) -> None:
+    """Says which classes change places when mirrored, and what may be wrong with the data of these splits."""
+    warnings = [*dataset.warnings, pixel_warning(dataset, splits)]
+    if experiment.augmentation.flip_probability:
+        print_plain(describe(dataset.spec.flip_pairs))
+        warnings += dataset.mirror_warnings
+    for line in filter(None, warnings):
+        warn(line)
+
+
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, evaluating regularly; leaves curves and example images in the workdir."""
     experiment = Experiment.from_config(config)
     if hosts.is_first():
         claim_workdir(workdir, config.to_dict())
     dataset = prepare_dataset(experiment)
+    require_training_pixels(dataset)
+    warn_of_data(
+        experiment, dataset, [split for split in dataset.splits if split in ("train", experiment.evaluation.split)]
+    )
     plan = plan_run(experiment, dataset, workdir)
     evaluator = create_evaluator(experiment, dataset, plan.metadata)
     evaluate = create_evaluate(evaluator, experiment.evaluation.split, workdir)
     loop.train(experiment, plan, workdir, evaluate)
     if hosts.is_first():
         console.print(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
+    repeat_warnings()
 
 
 def create_evaluator(
@@ -100,10 +128,13 @@ def evaluate(
             f"the checkpoint of {workdir} has {', '.join(metadata.spec.class_names)}"
         )
     evaluator, extremes = create_evaluator(experiment, dataset, metadata, augmentation), Extremes(dataset.spec)
-    result = evaluator(variables, observe=extremes)
     split = experiment.evaluation.split
+    if warning := pixel_warning(dataset, [split]):
+        warn(warning)
+    result = evaluator(variables, observe=extremes)
     console.print(f"scored {workdir}, {split}, {evaluator}")
     console.print(score_table({weights: result}, f"{workdir}, {split}"))
+    repeat_warnings()
     if not hosts.is_first():
         return
     result["protocol"] = evaluator.protocol
@@ -136,10 +167,14 @@ def predict(
     prediction.predict(parser, inputs or example_images(config), output=output, options=options)
 
 
-def example_images(config: ConfigDict) -> list[tuple[str, np.ndarray]]:
-    """The first images of the evaluation split, with their names."""
+def example_images(config: ConfigDict) -> list[tuple[str, pathlib.Path | np.ndarray]]:
+    """The first images of the evaluation split, or of a folder of images without label maps, with their names."""
     experiment = Experiment.from_config(config)
-    source = prepare_dataset(experiment).source(experiment.evaluation.split)
+    split = experiment.evaluation.split
+    if experiment.dataset.name == "folder" and (files := find_images(pathlib.Path(experiment.dataset.path), split)):
+        console.print(f"no file is named: parsing {min(NUM_EXAMPLES, len(files))} of {len(files)} images of {split}")
+        return [(path.stem, path) for path in files[:NUM_EXAMPLES]]
+    source = prepare_dataset(experiment).source(split)
     return [decode_example(source[index])[:2] for index in range(min(NUM_EXAMPLES, len(source)))]
 
 

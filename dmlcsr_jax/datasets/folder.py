@@ -1,10 +1,12 @@
 """A user's own faces: `ROOT/{train,val,test}/{images,labels}`, `ROOT/label_names.txt`, `ROOT/flip_pairs.txt`.
 
-Images are JPEG, PNG, BMP, WebP or TIFF files. The label map of an image is the PNG file of the same stem and the same
-size, with one channel of class numbers (gray values or palette indices), 255 for unknown pixels. `val` and `test` are
-optional. `label_names.txt` has one class name per line, background first. `flip_pairs.txt` has two class names per line
-that are swapped when an image is mirrored; without that file, `l_x` and `r_x`, or `left_x` and `right_x`, form a pair
-if both are class names.
+Images are JPEG, PNG, BMP, WebP or TIFF files, in folders of any depth. The label map of an image is the PNG file of the
+same path within `labels` and the same size, with one channel of class numbers (gray values or palette indices), 255 for
+unknown pixels. `layout.py` has other names for the folders. One split is enough to evaluate; without `val`, a share of
+`train` can be set aside.
+
+`label_names.txt` has one class name per line, background first. `flip_pairs.txt` has two class names per line that are
+swapped when an image is mirrored; without that file, `sides.py` finds them by name.
 """
 
 import dataclasses
@@ -12,10 +14,11 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from dmlcsr_jax.datasets import celebamask_hq, lapa, raw_files
+from dmlcsr_jax.datasets import celebamask_hq, lapa, layout, raw_files, sides
 from dmlcsr_jax.datasets.raw import Example, RawDataset
 from dmlcsr_jax.datasets.spec import IGNORE_ID, FaceSpec
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.fields import check_range
 
 
 class Folder(RawDataset[raw_files.Pair]):
@@ -25,18 +28,41 @@ class Folder(RawDataset[raw_files.Pair]):
 
     Args:
       root: the folder.
+      val_share: the share of `train` that becomes `val` if there is no such folder; at least 0, below 1.
 
     Raises:
+      FieldError: `val_share` is out of range.
       UserError: a folder or list is missing or invalid.
     """
 
     key_follows_files = True
 
-    def __init__(self, root: str | os.PathLike[str]):
+    def __init__(self, root: str | os.PathLike[str], *, val_share: float = 0.0):
+        check_range("val_share", val_share, at_least=0, below=1)
         path = pathlib.Path(root).expanduser()
         self.spec = read_spec(path)
-        self._pairs = raw_files.find_pairs(path)
-        self.key = raw_files.variant_key(path, (*self.spec.class_names, *_file_states(path, self._pairs)))
+        self.mirror_warnings = check_flip_pairs(path, self.spec)
+        found = layout.find_layout(path)
+        self._pairs, self.warnings = dict(found.pairs), found.unread
+        contents = (*self.spec.class_names, *_file_states(path, self._pairs))
+        options = self._make_val(val_share)
+        self.state = raw_files.variant_key(path, contents)
+        self.key = raw_files.variant_key(path, (*contents, *options))
+
+    def _make_val(self, share: float) -> tuple[str, ...]:
+        """Sets aside a share of `train`, if that is asked for and possible; returns what that adds to the key."""
+        if not share or "train" not in self._pairs:
+            return ()
+        if "val" in self._pairs:
+            self.notes = (f"val is a folder, so config.dataset.folder.val_share={share:g} changes nothing",)
+            return ()
+        pairs = self._pairs["train"]
+        self._pairs["train"], self._pairs["val"] = layout.set_aside(pairs, share)
+        self.notes = (
+            f"val: {len(self._pairs['val'])} of the {len(pairs)} images of train, set aside by "
+            f"config.dataset.folder.val_share={share:g}; the same ones on every run",
+        )
+        return (f"val_share {share!r}",)
 
     def items(self, split: str) -> Sequence[raw_files.Pair]:
         """The images of a split and their label maps."""
@@ -58,8 +84,6 @@ def read_spec(root: pathlib.Path) -> FaceSpec:
     if not root.is_dir() or not any(root.iterdir()):
         state = "is empty" if root.is_dir() else "is not a folder"
         raise UserError(f"config.dataset.path: {root} {state}; it needs train/images, train/labels and label_names.txt")
-    if not (root / "train").is_dir():
-        raise UserError(f"{root} has no folder train; put images into train/images and label maps into train/labels")
     names = _class_names(root / "label_names.txt")
     pairs = _flip_pairs(root / "flip_pairs.txt", names)
     known = next((spec for spec in (celebamask_hq.SPEC, lapa.SPEC) if spec.class_names == names), None)
@@ -82,9 +106,7 @@ def _class_names(path: pathlib.Path) -> tuple[str, ...]:
 
 def _flip_pairs(path: pathlib.Path, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     if not path.exists():
-        sides = (("l_", "r_"), ("left_", "right_"))
-        candidates = [(n, right + n.removeprefix(left)) for left, right in sides for n in names if n.startswith(left)]
-        return tuple(pair for pair in candidates if pair[1] in names)
+        return sides.find_pairs(names)
     pairs, used = [], set()
     for number, line in enumerate(raw_files.read_lines(path, "two class names per line"), 1):
         pair = tuple(name.strip() for name in (line.split(",") if "," in line else line.split()))
@@ -100,8 +122,23 @@ def _flip_pairs(path: pathlib.Path, names: tuple[str, ...]) -> tuple[tuple[str, 
     return tuple(pairs)
 
 
+def check_flip_pairs(root: pathlib.Path, spec: FaceSpec) -> tuple[str, ...]:
+    """A line about classes that say left or right but keep their place in mirrored images; none if all change it."""
+    if (root / "flip_pairs.txt").exists():
+        listed = {name for pair in spec.flip_pairs for name in pair}
+        missing = [pair for pair in sides.find_pairs(spec.class_names) if not listed & set(pair)]
+        problem = "flip_pairs.txt lacks " + ", ".join(f"{left} and {right}" for left, right in missing)
+    else:
+        missing = sides.find_one_sided(spec.class_names, spec.flip_pairs)
+        problem = f"left or right without a partner: {', '.join(missing)}"
+    if not missing:
+        return ()
+    advice = "list pairs in flip_pairs.txt, or mirror no images with --config.input.flip_probability=0"
+    return (f"{problem}; mirrored images keep these classes: {advice}",)
+
+
 def _file_states(root: pathlib.Path, pairs: Mapping[str, Sequence[raw_files.Pair]]) -> Iterator[str]:
     """One text per file that changes when its contents do."""
-    for path in (path for some in pairs.values() for pair in some for path in pair):
+    for path in (path for some in pairs.values() for pair in some for path in (pair.image, pair.labels)):
         status = path.stat() if path.exists() else None
         yield f"{path.relative_to(root)}\0{status and (status.st_size, status.st_mtime_ns)}"

@@ -71,6 +71,9 @@ class RawDataset(abc.ABC, Generic[Item]):
       features: further features of each example: name -> (shape, dtype).
       official_sizes: split name -> number of examples according to the publication, if any.
       notes: lines about the whole data set for the summary.
+      warnings: lines about what may be wrong with it, such as files that are not read.
+      mirror_warnings: lines about what may be wrong with `spec.flip_pairs`; they matter if images are mirrored.
+      state: a digest of what the prepared data was made from, without the options; "" if nothing shows that it changed.
     """
 
     spec: FaceSpec
@@ -80,6 +83,9 @@ class RawDataset(abc.ABC, Generic[Item]):
     features: Mapping[str, FeatureType] = {}
     official_sizes: Mapping[str, int] = {}
     notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    mirror_warnings: Sequence[str] = ()
+    state: str = ""
 
     @abc.abstractmethod
     def items(self, split: str) -> Sequence[Item]:

@@ -17,6 +17,7 @@ _FREE_FIELDS = (
     "dataset.path",
     "dataset.data_dir",
     "dataset.bad_files",
+    "dataset.keep_copies",
     "dataset.terms",
     "input.num_workers",
     "model.remat",
@@ -27,6 +28,8 @@ _FREE_FIELDS = (
 # Fields that came after version 0.1.0, with the values that change nothing.
 _LATER_FIELDS = {
     "dataset.terms": "",
+    "dataset.keep_copies": False,
+    "dataset.folder.val_share": 0.0,
     "input.zoom": 1.0,
     "input.shift": 0.0,
     "input.surroundings": 0.0,
