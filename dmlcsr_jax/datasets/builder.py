@@ -53,9 +53,11 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         self.name = raw.spec.name  # pyright: ignore[reportAttributeAccessIssue]  # TFDS takes it from the class
         self._raw, self._features, self._skip_bad_files = raw, _features(raw), skip_bad_files
         self._origin, self._keep_copies = origin, keep_copies
+        root = copies.data_root(data_dir)
+        # Before TFDS reads what is there, which then stays until the data set has its own lock.
+        self._reading = copies.reading(root / self.name / raw.key / str(self.VERSION))
         with quiet():
-            root = os.fspath(copies.data_root(data_dir))
-            super().__init__(data_dir=root, config=tfds.core.BuilderConfig(name=raw.key))
+            super().__init__(data_dir=os.fspath(root), config=tfds.core.BuilderConfig(name=raw.key))
 
     def dataset(self) -> Dataset:
         """Prepares the data set unless that is already done, and returns it.
@@ -67,8 +69,13 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
           UserError: the raw data is invalid, the data folder cannot be written, a prepared file is missing, or the
             data was prepared without some bad files and `skip_bad_files` is False.
         """
-        directory = pathlib.Path(self.data_dir)
-        lock = copies.reading(directory)  # until the data set holds its own
+        try:
+            return self._dataset(pathlib.Path(self.data_dir))
+        finally:
+            if self._reading:
+                self._reading.close()
+
+    def _dataset(self, directory: pathlib.Path) -> Dataset:
         absent = not directory.exists()
         try:
             if absent:
@@ -92,8 +99,6 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         )
         self._require_complete(dataset)
         self._sort_copies(directory.parent, prepared=absent)
-        if lock:
-            lock.close()
         return dataset
 
     def _sort_copies(self, copy: pathlib.Path, *, prepared: bool) -> None:
@@ -107,7 +112,8 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
 
     def _require_files(self, directory: pathlib.Path) -> None:
         splits = self.info.splits
-        missing = [path for split in splits.values() for path in split.filepaths if not os.path.exists(path)]
+        files = [path for split in splits.values() for path in split.filepaths]
+        missing = [path for path in (*files, directory / "summary.json") if not os.path.exists(path)]
         if missing or not splits:
             lost = missing[0] if missing else f"the description in {directory}"
             raise UserError(

@@ -151,19 +151,22 @@ def _refuse_without_files(folder: pathlib.Path, suffixes: set[str]) -> NoReturn:
     raise UserError(f"{folder} has no {'/'.join(sorted(suffixes))} files{found}; {advice}")
 
 
-def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+def _walk(folder: pathlib.Path, above: tuple[str, ...] = ()) -> Iterator[pathlib.Path]:
     """All files below a folder, those in linked folders too; neither hidden ones nor those in hidden folders."""
-    for directory, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_loop(directory, name))
-        yield from (pathlib.Path(directory, name) for name in sorted(files) if not name.startswith("."))
-
-
-def _is_loop(directory: str, name: str) -> bool:
-    """Whether a folder is a link to one that it is in."""
-    target, here = os.path.realpath(os.path.join(directory, name)), os.path.realpath(directory)
-    return os.path.commonpath((target, here)) == target
-
-
-def _refuse_unreadable(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}); make it readable") from error
+    real = os.path.realpath(folder)
+    if any(f"{path}/".startswith(f"{real}/") for path in above):
+        return  # a link to a folder that it is in
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}); make it readable") from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = pathlib.Path(entry.path)
+        if entry.is_dir():
+            yield from _walk(path, (*above, real))
+        else:
+            yield path

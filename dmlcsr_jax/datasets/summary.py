@@ -46,7 +46,7 @@ def count_pixels(labels: np.ndarray, spec: FaceSpec) -> dict[str, int]:
     """Counts the pixels of each class, and of `spec.ignore_id` as "ignored", in a [H, W] uint8 label map."""
     counts = np.bincount(labels.ravel(), minlength=256)
     found = dict(zip(spec.class_names, counts.tolist(), strict=False))
-    return found | {"ignored": int(counts[spec.ignore_id])}
+    return {"ignored": int(counts[spec.ignore_id])} | found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,7 +106,9 @@ def test_palettes_jpegs_and_other_formats(root, prepare):
 
 
 def test_missing_split_lists_the_splits(prepare):
-    with pytest.raises(UserError, match="no split 'test'; it has train, val: name one of them with --config.evaluation.split"):
+    with pytest.raises(
+        UserError, match="no split 'test'; it has train, val: name one of them with --config.evaluation.split"
+    ):
         prepare().source("test")
 
 
@@ -191,7 +193,10 @@ def _break(root: pathlib.Path, what: str) -> None:
         ("images alone", r"no folder .* with label maps; .*train has images but no folder labels"),
         ("two names for labels", r"train has masks and annotations but no labels; rename the one to read to labels"),
         ("two names for val", r"faces has validation and valid but no val; rename the one to read to val"),
-        ("labels as JPEG", r"train/labels has no \.png files, only 5 \.jpg; JPEG changes class numbers, so write .* PNG"),
+        (
+            "labels as JPEG",
+            r"train/labels has no \.png files, only 5 \.jpg; JPEG changes class numbers, so write .* PNG",
+        ),
         ("labels not nested", r"train/labels/003.png has no image"),
         ("empty split", r"test/images has no .* files; add some$"),
         ("no label", r"train/images/003.png has no label map; add .*train/labels/003.png"),
@@ -237,7 +242,9 @@ def test_unwritable_data_folder(root, tmp_path):
 def test_missing_shard(prepare):
     directory = pathlib.Path(prepare().directory)
     next(directory.glob("*val*")).unlink()
-    with pytest.raises(UserError, match=r"incomplete: .*val.* is missing; delete the prepared copy with --mode=prepare --clean"):
+    with pytest.raises(
+        UserError, match=r"incomplete: .*val.* is missing; delete the prepared copy with --mode=prepare --clean"
+    ):
         prepare()
 
 
