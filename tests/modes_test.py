@@ -1,13 +1,15 @@
 """What the modes say of a user's data."""
 
-import json
+import types
 
+import jax
 import numpy as np
 import pytest
 
 from configs import folder as recipe
 from dmlcsr_jax import modes
 from dmlcsr_jax.datasets.images import encode_image, encode_label
+from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 
 
@@ -86,26 +88,43 @@ def test_training_stops_before_it_begins(tmp_path, values, message):
 
 def test_training_without_val_names_the_field(tmp_path):
     write_faces(tmp_path / "faces", [0, 1, 2], splits=("train",))
-    with pytest.raises(UserError, match="no split 'val'; it has train: .*--config.dataset.folder.val_share=0.1"):
+    with pytest.raises(UserError, match=r"no split 'val'; it has train: .*--config.dataset.folder.val_share=0.1"):
         modes.train(config(tmp_path), tmp_path / "run")
 
 
-def test_training_says_what_is_mirrored_and_evaluation_only_warns(tmp_path, capsys):
-    write_faces(tmp_path / "faces", [0, 1, 2] * 4, splits=("train",))
+def test_training_sets_val_aside_and_says_what_is_mirrored(tmp_path, capsys, monkeypatch):
+    write_faces(tmp_path / "faces", [0, 1, 1, 1], splits=("train",))
+    monkeypatch.setattr(modes.loop, "train", lambda *_: print("TRAINED"))
+    monkeypatch.setattr(modes, "plot_curves", lambda workdir: workdir)
     settings = config(tmp_path, folder={"val_share": 0.25})
-    settings.training.update(epochs=1)
+    settings.training.batch_size = jax.device_count()
+    write_faces(tmp_path / "more", [2] * 8, splits=("train",))
+    for kind in ("images", "labels"):
+        (tmp_path / "more/train" / kind).rename(tmp_path / "faces/train" / kind / "more")
     modes.train(settings, tmp_path / "run")
-    said = output(capsys)
-    assert "data set folder: 9 train, 3 val" in said and "change places when mirrored: l_eye and r_eye" in said
-    write_faces(tmp_path / "binary" / "faces", [0, 255], splits=("test",))
-    other = config(tmp_path / "binary")
-    other.evaluation.split = "test"
-    modes.evaluate(other, tmp_path / "run", tmp_path / "out")
-    said = output(capsys)
-    assert said.count("l_eye, r_eye in test (the label maps have only 0 and 255: 255 is ignored; write 1)") == 2
-    assert json.loads((tmp_path / "out/evaluation.json").read_text())["f1"]["l_eye"] is None
+    before, after = output(capsys).split("TRAINED")
+    assert "data set folder: 9 train, 3 val" in before and "change places when mirrored: l_eye and r_eye" in before
+    assert before.count("warning: classes without a pixel: ") == after.count("warning: classes without a pixel: ") == 1
     modes.prepare(settings)
     assert "val: 3 of the 12 images of train, set aside by config.dataset.folder.val_share=0.25" in output(capsys)
+
+
+def test_evaluation_warns_and_goes_on(tmp_path, capsys, monkeypatch):
+    write_faces(tmp_path / "faces", [0, 255], ("background", "face"), splits=("test",))
+    settings = config(tmp_path)
+    settings.evaluation.split = "test"
+    metadata = types.SimpleNamespace(spec=FaceSpec("mine", ("background", "face")))
+
+    def score(*_, **__):
+        raise UserError("scored")
+
+    monkeypatch.setattr(modes.checkpoints, "choose_weights", lambda _: "student")
+    monkeypatch.setattr(modes.checkpoints, "load", lambda *_: ({}, metadata))
+    monkeypatch.setattr(modes, "create_evaluator", lambda *_: score)
+    with pytest.raises(UserError, match=r"^scored$"):
+        modes.evaluate(settings, tmp_path / "run", tmp_path / "out")
+    said = output(capsys)
+    assert "face in test (the label maps have only 0 and 255: 255 is ignored; write 1)" in said
 
 
 def test_predict_takes_images_without_labels(tmp_path, capsys):

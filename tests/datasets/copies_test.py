@@ -51,9 +51,11 @@ def copy_of(dataset):
     return pathlib.Path(dataset.directory).parent.name
 
 
-def touch(root, number=[0]):
-    number[0] += 1
-    os.utime(root / "train/labels/0.png", (number[0], number[0]))
+def touch(root):
+    """Makes a label map one second newer than it was."""
+    label = root / "train/labels/0.png"
+    newer = label.stat().st_mtime_ns + 10**9
+    os.utime(label, ns=(newer, newer))
 
 
 def test_a_new_copy_replaces_the_older_ones(root, data_dir, capsys):
@@ -172,7 +174,7 @@ def test_remove_copies(root, data_dir, tmp_path):
     del reader
     shutil.rmtree(root)  # the copy of a folder that is gone is found by its path
     assert len(datasets.remove_copies(settings(root, data_dir))) == 1 and folders(data_dir) == [kept]
-    with pytest.raises(UserError, match="config.dataset.path is empty"):
+    with pytest.raises(UserError, match=r"config\.dataset\.path is empty"):
         datasets.remove_copies(DatasetSettings("folder", data_dir=str(data_dir)))
 
 
@@ -217,9 +219,9 @@ def test_who_waits_for_a_copy_that_is_removed_locks_the_new_one(tmp_path):
 
 
 def test_only_one_process_prepares(tmp_path):
-    with copies.preparing(tmp_path / "copy"), pytest.raises(BlockingIOError):
-        with copies.preparing(tmp_path / "copy", wait=False):
-            pass
+    first, second = copies.preparing(tmp_path / "copy"), copies.preparing(tmp_path / "copy", wait=False)
+    with first, pytest.raises(BlockingIOError):
+        second.__enter__()
 
 
 @pytest.mark.parametrize(("size", "text"), [(300, "0.3 kB"), (2_500_000, "2.5 MB"), (3_200_000_000, "3.2 GB")])

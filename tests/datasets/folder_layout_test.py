@@ -11,8 +11,8 @@ from dmlcsr_jax import datasets
 from dmlcsr_jax.datasets import DatasetSettings, layout
 from dmlcsr_jax.datasets.folder import Folder
 from dmlcsr_jax.datasets.images import decode_label, encode_image, encode_label
-from dmlcsr_jax.datasets.layout import find_images, find_layout, set_aside
 from dmlcsr_jax.datasets.lapa import LaPa
+from dmlcsr_jax.datasets.layout import find_images, find_layout, set_aside
 from dmlcsr_jax.datasets.raw_files import Pair
 from dmlcsr_jax.errors import UserError
 
@@ -130,7 +130,7 @@ def names(count):
 def test_a_share_of_train_is_set_aside(root):
     for i in range(20):
         write_pair(root / "train", f"{i:03d}", i % 3)
-    with pytest.raises(UserError, match="no split 'val'; .*--config.dataset.folder.val_share=0.1"):
+    with pytest.raises(UserError, match=r"no split 'val'; .*--config.dataset.folder.val_share=0.1"):
         prepare(root).source("val")
     dataset = prepare(root, val_share=0.2)
     train, val = labels_by_name(dataset, "train"), labels_by_name(dataset, "val")
@@ -180,7 +180,7 @@ def test_images_alone(tmp_path):
     (tmp_path / "test/masks").mkdir()
     assert find_images(tmp_path, "test") == []  # what has labels is prepared
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty has no .*jpg.* files; add some"):
+    with pytest.raises(UserError, match=r"empty has no .*jpg.* files; add some"):
         find_images(tmp_path / "empty", "val")
 
 

@@ -107,7 +107,7 @@ def test_palettes_jpegs_and_other_formats(root, prepare):
 
 def test_missing_split_lists_the_splits(prepare):
     with pytest.raises(
-        UserError, match="no split 'test'; it has train, val: name one of them with --config.evaluation.split"
+        UserError, match=r"no split 'test'; it has train, val: name one of them with --config.evaluation.split"
     ):
         prepare().source("test")
 
