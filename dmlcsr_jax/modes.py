@@ -1,6 +1,7 @@
 """The modes of the command line. They join the rooms, and only `cli.py` imports them."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -171,11 +172,16 @@ def example_images(config: ConfigDict) -> list[tuple[str, pathlib.Path | np.ndar
     """The first images of the evaluation split, or of a folder of images without label maps, with their names."""
     experiment = Experiment.from_config(config)
     split = experiment.evaluation.split
-    if experiment.dataset.name == "folder" and (files := find_images(pathlib.Path(experiment.dataset.path), split)):
-        console.print(f"no file is named: parsing {min(NUM_EXAMPLES, len(files))} of {len(files)} images of {split}")
-        return [(path.stem, path) for path in files[:NUM_EXAMPLES]]
+    settings = experiment.dataset
+    is_folder = settings.name == "folder" and settings.path
+    files = find_images(pathlib.Path(settings.path).expanduser(), split) if is_folder else {}
+    if files:
+        count = min(NUM_EXAMPLES, len(files))
+        print_plain(f"no image is named: parsing {count} of the {len(files)} images in {settings.path}")
+        return [(name.replace("/", "_"), path) for name, path in itertools.islice(files.items(), NUM_EXAMPLES)]
     source = prepare_dataset(experiment).source(split)
-    return [decode_example(source[index])[:2] for index in range(min(NUM_EXAMPLES, len(source)))]
+    examples = (decode_example(source[index]) for index in range(min(NUM_EXAMPLES, len(source))))
+    return [(name.replace("/", "_"), image) for name, image, _ in examples]
 
 
 def demo(workdir: pathlib.Path, port: int, **parser_options: Any) -> None:

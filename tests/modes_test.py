@@ -87,7 +87,7 @@ def test_training_stops_before_it_begins(tmp_path, values, message):
 
 
 def test_training_without_val_names_the_field(tmp_path):
-    write_faces(tmp_path / "faces", [0, 1, 2], splits=("train",))
+    write_faces(tmp_path / "faces", [0, 1, 2] * 3, splits=("train",))
     with pytest.raises(UserError, match=r"no split 'val'; it has train: .*--config.dataset.folder.val_share=0.1"):
         modes.train(config(tmp_path), tmp_path / "run")
 
@@ -133,5 +133,5 @@ def test_predict_takes_images_without_labels(tmp_path, capsys):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_image(np.full((8, 8, 3), i, np.uint8)))
     images = modes.example_images(config(tmp_path))
-    assert [name for name, _ in images] == [str(i) for i in range(8)] and images[0][1].name == "0.png"
-    assert "parsing 8 of 10 images" in output(capsys)
+    assert [name for name, _ in images] == [f"a_{i}" for i in range(8)] and images[0][1].name == "0.png"
+    assert "parsing 8 of the 10 images in" in output(capsys)

@@ -64,7 +64,7 @@ def remove_older(copy: pathlib.Path, origin: Origin) -> None:
     """
     for other in of_source(copy.parent, origin.source):
         there = _read_record(other)
-        if other != copy and (there["options"] == dict(origin.options) or there["state"] != origin.state):
+        if other != copy and (there.get("options") == dict(origin.options) or there.get("state") != origin.state):
             print_plain(f"older copy {remove(other, origin.source)}")
 
 
@@ -75,16 +75,18 @@ def remove(copy: pathlib.Path, source: str) -> str:
     if others:
         write_text(copy / _RECORD, json.dumps(there | {"sources": others}, indent=1))
         return f"kept: {copy}, which is also that of {others[0]}"
-    with contextlib.ExitStack() as locks:
-        try:
+    try:
+        with contextlib.ExitStack() as locks:
             locks.enter_context(preparing(copy, wait=False))
             for summary in copy.glob("*/summary.json"):
                 fcntl.flock(locks.enter_context(summary.open("r+b")), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # locked, or the file system has no locks to ask
-            return f"kept: {copy}, which a process uses"
-        for version in copy.glob("*/summary.json"):  # first out of sight, because removal takes time
-            version.parent.rename(copy / f"incomplete.{version.parent.name}")
-        shutil.rmtree(copy)
+            for summary in copy.glob("*/summary.json"):  # first out of sight, because removal takes time
+                summary.parent.rename(copy / f"incomplete.{summary.parent.name}")
+            shutil.rmtree(copy)
+    except BlockingIOError:
+        return f"kept: {copy}, which a process uses"
+    except OSError as error:
+        return f"kept: {copy}, which cannot be removed ({error.strerror or error})"
     return f"removed: {copy}, {size}"
 
 

@@ -61,20 +61,20 @@ def find_layout(root: pathlib.Path) -> Layout:
     return Layout(pairs, tuple(unread))
 
 
-def find_images(root: pathlib.Path, split: str) -> list[pathlib.Path]:
-    """The images of a split without label maps, or of a folder without splits; none if there are label maps.
+def find_images(root: pathlib.Path, split: str) -> dict[str, pathlib.Path]:
+    """Name -> image of a split without label maps, or of a folder without splits; none if there are label maps.
 
     Raises:
       UserError: there are two folders for the split, or none of its files is an image.
     """
     folder = _choose(root, _SPLITS[split], [])
     if not folder and any((root / name).is_dir() for names in _SPLITS.values() for name in names):
-        return []
+        return {}
     folder = folder or root
-    if any((folder / name).is_dir() for name in _LABELS):
-        return []
     within = folder / "images"
-    return list(find_files(within if within.is_dir() else folder, IMAGE_SUFFIXES).values())
+    if not folder.is_dir() or any(path.parent.name in _LABELS for path in _walk(folder)):
+        return {}
+    return find_files(within if within.is_dir() else folder, IMAGE_SUFFIXES)
 
 
 def find_files(folder: pathlib.Path, suffixes: set[str]) -> dict[str, pathlib.Path]:

@@ -107,6 +107,7 @@ def test_equal_folders_share_a_copy_that_stays_for_either(root, data_dir, tmp_pa
     mine = copy_of(prepare(root, data_dir))
     assert folders(data_dir) == sorted([shared, mine])
     touch(tmp_path / "elsewhere/faces")
+    touch(tmp_path / "elsewhere/faces")
     other = copy_of(prepare(tmp_path / "elsewhere/faces", data_dir))
     assert folders(data_dir) == sorted([other, mine])
 

@@ -171,14 +171,19 @@ def test_images_alone(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
     photos = tmp_path / "photos"
-    assert find_images(photos, "val") == [photos / "a/c.png", photos / "b.png"]
+    assert find_images(photos, "val") == {"a/c": photos / "a/c.png", "b": photos / "b.png"}
     photos.rename(tmp_path / "images")
     (tmp_path / "test").mkdir()
     (tmp_path / "images").rename(tmp_path / "test/images")
-    assert find_images(tmp_path, "test") == [tmp_path / "test/images/a/c.png", tmp_path / "test/images/b.png"]
-    assert find_images(tmp_path, "val") == []  # the images of another split are not those that were asked for
+    assert list(find_images(tmp_path, "test").values()) == [
+        tmp_path / "test/images/a/c.png",
+        tmp_path / "test/images/b.png",
+    ]
+    assert find_images(tmp_path, "val") == {}  # the images of another split are not those that were asked for
+    assert find_images(tmp_path / "nowhere", "test") == {}
     (tmp_path / "test/masks").mkdir()
-    assert find_images(tmp_path, "test") == []  # what has labels is prepared
+    (tmp_path / "test/masks/0.png").write_bytes(b"")
+    assert find_images(tmp_path, "test") == {}  # what has labels is prepared
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty has no .*jpg.* files; add some"):
         find_images(tmp_path / "empty", "val")
