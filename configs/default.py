@@ -44,6 +44,9 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     config.dataset.path = ""
     # For a broken or missing file: stop (naming it), or skip its example and list it in the summary.
     config.dataset.bad_files = "stop"
+    # The EXIF orientation of images and label maps: apply or ignore it; "" applies it, and warns where a label map has
+    # the size of its image either way, because it may have been drawn on the image as it is stored.
+    config.dataset.exif = ""
     # On what terms the data may be used, a sentence that goes into checkpoints and model cards; "" for what the data
     # set says itself, which is nothing for `folder`.
     config.dataset.terms = ""

@@ -1,6 +1,7 @@
 """The command `dmlcsr`: `command.py` reads the command line, `modes.py` does the work."""
 
 import contextlib
+import io
 import os
 import pathlib
 import sys
@@ -23,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from dmlcsr_jax.command import Help, parse  # imports JAX
 
     logging.set_verbosity(logging.WARNING)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may be anything
     command = None
     try:
         command = parse(sys.argv if argv is None else argv)

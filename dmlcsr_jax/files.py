@@ -21,6 +21,11 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
+def printable(name: str) -> str:
+    """A file name as UTF-8 can have it: bytes that are not UTF-8 become escapes such as `\\xe9`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
     """Replaces a file by UTF-8 `text`, whole or not at all."""
     with replacing(path) as temporary:

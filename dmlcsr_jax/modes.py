@@ -58,6 +58,8 @@ def prepare_dataset(experiment: Experiment) -> Dataset:
     dataset = hosts.first_then_others(lambda: datasets.prepare(experiment.dataset))
     counts = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
     console.print(f"data set {dataset.spec.name}: {counts}; {dataset.spec.num_classes} classes; in {dataset.directory}")
+    for line in dataset.summary.file_warnings():
+        warn(line)
     return dataset
 
 

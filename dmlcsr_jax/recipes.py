@@ -69,6 +69,10 @@ def _read_workdir_config(path: pathlib.Path) -> ConfigDict | None:
     try:
         config = runpy.run_path(str(RECIPES / "default.py"))["get_config"]()
         config.update(read_config_file(path))
+        for name, value in flatten_dict(config.to_dict(), sep=".").items():
+            if value is None:
+                raise ValueError(f"{name} is null")
         return config
-    except (OSError, TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a configuration ({error}); name one with --config=FILE") from error
+    except Exception as error:  # ml_collections raises many kinds for values of another type
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} cannot be read as a configuration ({reason}); name one with --config=FILE") from error

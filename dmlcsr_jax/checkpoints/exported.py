@@ -77,8 +77,20 @@ def read_metadata(folder: pathlib.Path) -> CheckpointMetadata:
 
 
 def read_card(folder: pathlib.Path) -> dict[str, Any]:
-    """What the model cards of an exported folder say; {} if the folder holds another kind of checkpoint."""
-    return json.loads((folder / METADATA).read_text(encoding="utf-8")).get("card", {}) if is_exported(folder) else {}
+    """What the model cards of an exported folder say; {} if the folder holds another kind of checkpoint.
+
+    Raises:
+      UserError: its file is broken.
+    """
+    if not is_exported(folder):
+        return {}
+    try:
+        card = json.loads((folder / METADATA).read_text(encoding="utf-8")).get("card", {})
+        if not isinstance(card, dict):
+            raise ValueError("its card is no object")
+    except Exception as error:
+        raise UserError(f"{folder / METADATA} cannot be read ({error}); export the network again") from error
+    return card
 
 
 def read_variables(folder: pathlib.Path, metadata: CheckpointMetadata) -> dict[str, Any]:

@@ -38,11 +38,13 @@ class DatasetSettings:
       data_dir: where prepared data is stored; "" for TFDS's default.
       bad_files: "stop" or "skip".
       keep_copies: whether prepared copies of earlier states of the data are kept.
+      exif: "apply" or "ignore" the EXIF orientation of images and label maps; "" applies it, and warns where the label
+        map may have been drawn the other way.
       terms: on what terms the data may be used; "" for what the data set says.
       options: the fields of the subsection named after the data set, if there is one.
 
     Raises:
-      UserError: `name` or `bad_files` is unknown.
+      UserError: `name`, `bad_files` or `exif` is unknown.
     """
 
     name: str
@@ -51,6 +53,7 @@ class DatasetSettings:
     data_dir: str = ""
     bad_files: str = "stop"
     keep_copies: bool = False
+    exif: str = ""
     terms: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -58,11 +61,12 @@ class DatasetSettings:
         with in_section("config.dataset"):
             check_choice("name", self.name, DATASETS)
             check_choice("bad_files", self.bad_files, ("stop", "skip"))
+            check_choice("exif", self.exif, ("", "apply", "ignore"))
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> "DatasetSettings":
         """Reads `config.dataset`; UserError names a field that is out of range."""
-        fields = ("name", "path", "data_dir", "bad_files", "keep_copies", "terms")
+        fields = ("name", "path", "data_dir", "bad_files", "keep_copies", "exif", "terms")
         shared = {field: section[field] for field in fields if field in section}
         return cls(**shared, options=dict(section.get(section["name"], {})))
 
@@ -85,7 +89,8 @@ def prepare(settings: DatasetSettings) -> "Dataset":
     from dmlcsr_jax.datasets.builder import FaceBuilder  # TensorFlow Datasets takes a second to import
 
     raw = _create(settings)
-    origin = copies.Origin(source=_source(settings), options=settings.options, state=raw.state)
+    options = {**settings.options, "exif": settings.exif}
+    origin = copies.Origin(source=_source(settings), options=options, state=raw.state)
     dataset = FaceBuilder(
         raw,
         data_dir=settings.data_dir,
@@ -119,7 +124,9 @@ def _create(settings: DatasetSettings) -> "RawDataset[Any]":
     path = (settings.path,) if dataset_class.needs_path else ()
     create: Callable[..., RawDataset[Any]] = dataset_class
     with in_section(f"config.dataset.{settings.name}"):
-        return create(*path, **settings.options)
+        raw = create(*path, **settings.options)
+    raw.use_exif(settings.exif)
+    return raw
 
 
 def _require_path(settings: DatasetSettings) -> None:

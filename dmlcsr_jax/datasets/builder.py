@@ -19,6 +19,7 @@ from tensorflow_datasets.core.splits import SplitDict
 from dmlcsr_jax.console import quiet
 from dmlcsr_jax.datasets import copies
 from dmlcsr_jax.datasets.images import encode_label
+from dmlcsr_jax.datasets.label_checks import require_one_palette
 from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.datasets.preparing import Part, make_parts, write_parts
 from dmlcsr_jax.datasets.raw import SPLITS, RawDataset
@@ -154,6 +155,7 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         try:
             all_parts = [part for some in parts.values() for part in some]
             write_parts(f"preparing {self.name}", all_parts, functools.partial(self._serialize, serializer))
+            require_one_palette(_total(part.tally() for part in all_parts).palettes)
         except UserError:
             if self._raw.key_follows_files:
                 shutil.rmtree(folder)
@@ -181,7 +183,13 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         stored = {"image": example.image, "label": encode_label(example.labels), "name": example.name}
         encoded = self._features.encode_example({**stored, **example.features})
         remarks = [example.remark] if example.remark else []
-        tally = Tally(1, pixels=count_pixels(example.labels, self._raw.spec), remarks=remarks)
+        tally = Tally(
+            1,
+            pixels=count_pixels(example.labels, self._raw.spec),
+            remarks=remarks,
+            warnings={problem: [file] for problem, file in example.warnings.items()},
+            palettes=dict(example.palettes),
+        )
         return serializer.serialize_example(encoded), tally
 
     def _move_into_place(self, split: str, parts: Sequence[Part[Any]]) -> tfds.core.SplitInfo:

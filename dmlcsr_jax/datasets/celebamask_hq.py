@@ -99,7 +99,9 @@ class CelebAMaskHQ(RawDataset[int]):
         else:
             path = self._root / _PART_FOLDER / str(item // _FACES_PER_FOLDER) / f"{item:05d}"
             labels = merge_parts(path, self._order)
-        return raw_files.make_example(str(item), image, labels=labels, label_path=path, spec=SPEC, resize=True)
+        return raw_files.make_example(
+            str(item), image, labels=labels, label_path=path, spec=SPEC, resize=True, exif=self.exif
+        )
 
 
 def _merged_path(folder: pathlib.Path, number: int) -> pathlib.Path:

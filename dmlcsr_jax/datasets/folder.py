@@ -2,21 +2,21 @@
 
 Images are JPEG, PNG, BMP, WebP or TIFF files, in folders of any depth. The label map of an image is the PNG file of the
 same path within `labels` and the same size, with one channel of class numbers (gray values or palette indices), 255 for
-unknown pixels. `layout.py` has other names for the folders. One split is enough to evaluate; without `val`, a share of
-`train` can be set aside.
+unknown pixels, or painted with the colors of `label_colors.txt`. `layout.py` has other names for the folders. One split
+is enough to evaluate; without `val`, a share of `train` can be set aside.
 
-`label_names.txt` has one class name per line, background first. `flip_pairs.txt` has two class names per line that are
-swapped when an image is mirrored; without that file, `sides.py` finds them by name.
+`label_names.txt` has one class name per line, background first; `class_files.py` reads other lists, too.
+`flip_pairs.txt` has two class names per line that are swapped when an image is mirrored; without that file, `sides.py`
+finds them by name.
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from dmlcsr_jax.datasets import celebamask_hq, lapa, layout, raw_files, sides
+from dmlcsr_jax.datasets import class_files, layout, raw_files, sides
 from dmlcsr_jax.datasets.raw import Example, RawDataset
-from dmlcsr_jax.datasets.spec import IGNORE_ID, FaceSpec
+from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.fields import check_range
 
@@ -40,29 +40,31 @@ class Folder(RawDataset[raw_files.Pair]):
     def __init__(self, root: str | os.PathLike[str], *, val_share: float = 0.0):
         check_range("val_share", val_share, at_least=0, below=1)
         path = pathlib.Path(root).expanduser()
-        self.spec = read_spec(path)
+        classes = read_class_list(path)
+        self.spec = class_files.create_spec(classes, _flip_pairs(path / "flip_pairs.txt", classes.names))
         self.mirror_warnings = check_flip_pairs(path, self.spec)
+        self._colors = classes.colors
         found = layout.find_layout(path)
         self._pairs, self.warnings = dict(found.pairs), found.unread
-        contents = (*self.spec.class_names, *_file_states(path, self._pairs))
-        options = self._make_val(val_share)
+        contents = (*self.spec.class_names, *classes.color_lines, *_file_states(path, self._pairs))
+        options, notes = self._make_val(val_share)
+        self.notes = tuple(filter(None, (classes.note, *notes)))
         self.state = raw_files.variant_key(path, contents)
         self.key = raw_files.variant_key(path, (*contents, *options))
 
-    def _make_val(self, share: float) -> tuple[str, ...]:
-        """Sets aside a share of `train`, if that is asked for and possible; returns what that adds to the key."""
+    def _make_val(self, share: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Sets aside a share of `train`, if that is asked for and possible; what that adds to the key and the notes."""
         if not share or "train" not in self._pairs:
-            return ()
+            return (), ()
         if "val" in self._pairs:
-            self.notes = (f"val is a folder, so config.dataset.folder.val_share={share:g} changes nothing",)
-            return ()
+            return (), (f"val is a folder, so config.dataset.folder.val_share={share:g} changes nothing",)
         pairs = self._pairs["train"]
         self._pairs["train"], self._pairs["val"] = layout.set_aside(pairs, share)
-        self.notes = (
+        note = (
             f"val: {len(self._pairs['val'])} of the {len(pairs)} images of train, set aside by "
-            f"config.dataset.folder.val_share={share:g}; the same ones on every run",
+            f"config.dataset.folder.val_share={share:g}; the same ones on every run"
         )
-        return (f"val_share {share!r}",)
+        return (f"val_share {share!r}",), (note,)
 
     def items(self, split: str) -> Sequence[raw_files.Pair]:
         """The images of a split and their label maps."""
@@ -70,38 +72,19 @@ class Folder(RawDataset[raw_files.Pair]):
 
     def example(self, item: raw_files.Pair) -> Example:
         """An image and its labels."""
-        return raw_files.read_pair(item, self.spec, resize=False)
+        return raw_files.read_pair(item, self.spec, resize=False, table=self._colors, exif=self.exif)
 
 
-def read_spec(root: pathlib.Path) -> FaceSpec:
-    """The classes of a folder, from its `label_names.txt` and `flip_pairs.txt`.
-
-    Exactly the class names of a known data set get its colors and score groups.
+def read_class_list(root: pathlib.Path) -> class_files.ClassList:
+    """The classes of a folder; see `class_files.read_classes`.
 
     Raises:
-      UserError: the folder or a file is missing or invalid.
+      UserError: the folder or its list is missing or invalid.
     """
     if not root.is_dir() or not any(root.iterdir()):
         state = "is empty" if root.is_dir() else "is not a folder"
         raise UserError(f"config.dataset.path: {root} {state}; it needs train/images, train/labels and label_names.txt")
-    names = _class_names(root / "label_names.txt")
-    pairs = _flip_pairs(root / "flip_pairs.txt", names)
-    known = next((spec for spec in (celebamask_hq.SPEC, lapa.SPEC) if spec.class_names == names), None)
-    if known is None:
-        return FaceSpec("folder", names, flip_pairs=pairs)
-    return dataclasses.replace(known, name="folder", flip_pairs=pairs, terms="")
-
-
-def _class_names(path: pathlib.Path) -> tuple[str, ...]:
-    names = tuple(raw_files.read_lines(path, "one class name per line, background first"))
-    for number, name in enumerate(names, 1):
-        if not name:
-            raise UserError(f"{path}: line {number} is empty; write one class name per line")
-        if name in names[: number - 1]:
-            raise UserError(f"{path}: line {number} repeats {name!r}; give each class a unique name")
-    if not 2 <= len(names) <= IGNORE_ID:
-        raise UserError(f"{path} names {len(names)} classes; name 2 to {IGNORE_ID}, background first")
-    return names
+    return class_files.read_classes(root)
 
 
 def _flip_pairs(path: pathlib.Path, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -69,7 +69,9 @@ class Helen(RawDataset[tuple[str, str]]):
         else:
             image, label_path = self._root / "images" / f"{name}.jpg", self._root / "labels" / name / f"{name}_lbl"
             labels = most_likely_labels(label_path)
-        return raw_files.make_example(name, image, labels=labels, label_path=label_path, spec=SPEC, resize=True)
+        return raw_files.make_example(
+            name, image, labels=labels, label_path=label_path, spec=SPEC, resize=True, exif=self.exif
+        )
 
 
 def most_likely_labels(stem: pathlib.Path) -> np.ndarray:

@@ -82,7 +82,7 @@ class LaPa(RawDataset[raw_files.Pair]):
 
     def example(self, item: raw_files.Pair) -> Example:
         """An image, its labels and its landmarks."""
-        example = raw_files.read_pair(item, SPEC, resize=True)
+        example = raw_files.read_pair(item, SPEC, resize=True, exif=self.exif)
         landmarks, remark = read_landmarks(_landmarks_path(item))
         return dataclasses.replace(example, features={"landmarks": landmarks}, remark=remark)
 

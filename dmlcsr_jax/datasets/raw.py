@@ -29,6 +29,7 @@ from typing import ClassVar, Generic, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from dmlcsr_jax.datasets.label_checks import Palettes
 from dmlcsr_jax.datasets.spec import FaceSpec
 
 SPLITS = ("train", "val", "test")
@@ -47,6 +48,8 @@ class Example:
       name: identifies the example within its split.
       features: the values of the data set's further features.
       remark: what is wrong apart from image and labels, for the summary; "" if nothing.
+      warnings: what may be wrong, the same words for each file -> the file.
+      palettes: the colors that the file of the label map gives to class numbers; see `label_checks`.
     """
 
     image: bytes
@@ -54,6 +57,8 @@ class Example:
     name: str
     features: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     remark: str = ""
+    warnings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    palettes: Palettes = dataclasses.field(default_factory=dict)
 
 
 class RawDataset(abc.ABC, Generic[Item]):
@@ -74,6 +79,7 @@ class RawDataset(abc.ABC, Generic[Item]):
       warnings: lines about what may be wrong with it, such as files that are not read.
       mirror_warnings: lines about what may be wrong with `spec.flip_pairs`; they matter if images are mirrored.
       state: a digest of what the prepared data was made from, without the options; "" if nothing shows that it changed.
+      exif: `config.dataset.exif`; "" until `use_exif` is called.
     """
 
     spec: FaceSpec
@@ -86,6 +92,13 @@ class RawDataset(abc.ABC, Generic[Item]):
     warnings: Sequence[str] = ()
     mirror_warnings: Sequence[str] = ()
     state: str = ""
+    exif: str = ""
+
+    def use_exif(self, exif: str) -> None:
+        """Decides on EXIF orientations: "apply", "ignore", or "" to apply them and warn. Part of the key."""
+        self.exif = exif
+        if exif:
+            self.key += f"-exif_{exif}"
 
     @abc.abstractmethod
     def items(self, split: str) -> Sequence[Item]:

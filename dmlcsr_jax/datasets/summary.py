@@ -10,9 +10,11 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from dmlcsr_jax.datasets.copies import size_text
+from dmlcsr_jax.datasets.label_checks import Palettes, merge_palettes
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.files import write_text
 
+_MAX_NAMED = 3  # files of a warning
 _MAX_SHOWN = 10  # messages of each kind on the terminal; the file has all
 
 
@@ -25,6 +27,8 @@ class Tally:
       pixels: class name -> number of pixels in all label maps; "ignored" counts those of the spec's `ignore_id`.
       skipped: one line per skipped example, with the reason.
       remarks: one line per example with a problem apart from image and labels.
+      warnings: what may be wrong -> the files.
+      palettes: the colors that palettes give to class numbers, with example files.
     """
 
     examples: int = 0
@@ -32,6 +36,8 @@ class Tally:
     pixels: dict[str, int] = dataclasses.field(default_factory=dict)
     skipped: list[str] = dataclasses.field(default_factory=list)
     remarks: list[str] = dataclasses.field(default_factory=list)
+    warnings: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    palettes: Palettes = dataclasses.field(default_factory=dict)
 
     def __iadd__(self, other: "Tally") -> "Tally":
         self.examples += other.examples
@@ -39,6 +45,9 @@ class Tally:
             self.pixels[name] = self.pixels.get(name, 0) + count
         self.skipped += other.skipped
         self.remarks += other.remarks
+        for problem, files in other.warnings.items():
+            self.warnings.setdefault(problem, []).extend(files)
+        merge_palettes(self.palettes, other.palettes)
         return self
 
 
@@ -80,6 +89,14 @@ class Summary:
         """One line per skipped example of all splits, with the reason."""
         return [line for tally in self.splits.values() for line in tally.skipped]
 
+    def file_warnings(self) -> list[str]:
+        """One line per kind of problem that files may have, with the first files."""
+        total: dict[str, list[str]] = {}
+        for tally in self.splits.values():
+            for problem, files in tally.warnings.items():
+                total.setdefault(problem, []).extend(files)
+        return [_name_files(problem, files) for problem, files in total.items()]
+
     def differences(self) -> list[str]:
         """One line per split whose number of examples differs from the official one."""
         found = {split: tally.examples for split, tally in self.splits.items()}
@@ -105,6 +122,12 @@ class Summary:
             if len(lines) > _MAX_SHOWN:
                 yield f"{title}: {len(lines) - _MAX_SHOWN} more, all in {directory}/summary.json"
         yield f"prepared copy: {directory}, {size_text(directory)}; --mode=prepare --clean removes it"
+
+
+def _name_files(problem: str, files: list[str]) -> str:
+    named = ", ".join(files[:_MAX_NAMED])
+    more = f" and {len(files) - _MAX_NAMED} more (all in summary.json)" if len(files) > _MAX_NAMED else ""
+    return f"{problem}: {len(files)} file{'s' * (len(files) > 1)}, {named}{more}"
 
 
 def _examples_table(summary: Summary) -> Table:

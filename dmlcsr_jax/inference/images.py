@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from dmlcsr_jax.datasets.images import decode_image, rgb_array
+from dmlcsr_jax.console import console
+from dmlcsr_jax.datasets.images import decode, rgb_array
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.types import Array
 
@@ -29,7 +30,7 @@ def as_array(image: ImageLike) -> np.ndarray:
     if isinstance(image, Image.Image):
         try:
             return rgb_array(image)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # decoders raise almost anything about a broken file
             raise UserError(f"a Pillow image of mode {image.mode} cannot be used ({error})") from error
     array = np.asarray(image)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
@@ -64,4 +65,7 @@ def read_image(path: pathlib.Path) -> np.ndarray:
         raise UserError(f"{path} cannot be read ({error.strerror}); name an image file") from error
     if not data:
         raise UserError(f"{path} is empty; replace it by a whole JPEG or PNG file")
-    return decode_image(data, path)
+    decoded = decode(data, path)
+    if decoded.note:
+        console.print(f"warning: {path}: {decoded.note}", markup=False, highlight=False, soft_wrap=True)
+    return decoded.pixels

@@ -27,6 +27,7 @@ _FREE_FIELDS = (
 )
 # Fields that came after version 0.1.0, with the values that change nothing.
 _LATER_FIELDS = {
+    "dataset.exif": "",
     "dataset.terms": "",
     "dataset.keep_copies": False,
     "dataset.folder.val_share": 0.0,
@@ -62,13 +63,18 @@ def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
         write_text(path, text)
     except OSError as error:
         raise UserError(f"--workdir={workdir} cannot be written ({error.strerror}); name another folder") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON ({error}); use a new --workdir") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no configuration ({error}); use a new --workdir") from error
 
 
 def read_config_file(path: pathlib.Path) -> dict[str, Any]:
-    """The fields of a `config.json`; those that version 0.1.0 named otherwise have their present names."""
-    fields = json.loads(path.read_text())
+    """The fields of a `config.json`; those that version 0.1.0 named otherwise have their present names.
+
+    ValueError if it is not JSON of sections.
+    """
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(fields, dict) or not isinstance(fields.get("model", {}), dict):
+        raise ValueError("it has no sections")
     return fields | {"model": rename_fields(fields["model"])} if "model" in fields else fields
 
 
