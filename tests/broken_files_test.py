@@ -140,9 +140,9 @@ def test_torch_weights(tmp_path, capfd):
 
 def json_mutations(text: str) -> Iterator[bytes]:
     """Broken text, and whole JSON of other types."""
-    yield from mutations(text.encode(), "json")
+    yield from mutations(text.encode(), "json", 20)
     values = json.loads(text)
-    for other in (None, 3, "text", [], {}, [values]):
+    for other in (None, 3, [], {}):
         yield json.dumps(other).encode()
         for name in values:
             yield json.dumps(values | {name: other}).encode()

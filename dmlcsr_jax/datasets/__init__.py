@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from dmlcsr_jax.datasets import copies
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.fields import check_choice, in_section
+from dmlcsr_jax.fields import FieldError, check_choice, in_section
+from dmlcsr_jax.files import printable
 
 if TYPE_CHECKING:
     from dmlcsr_jax.datasets.prepared import Dataset
@@ -44,7 +45,7 @@ class DatasetSettings:
       options: the fields of the subsection named after the data set, if there is one.
 
     Raises:
-      UserError: `name`, `bad_files` or `exif` is unknown.
+      UserError: `name`, `bad_files` or `exif` is unknown, or `data_dir` is not UTF-8.
     """
 
     name: str
@@ -62,6 +63,8 @@ class DatasetSettings:
             check_choice("name", self.name, DATASETS)
             check_choice("bad_files", self.bad_files, ("stop", "skip"))
             check_choice("exif", self.exif, ("", "apply", "ignore"))
+            if printable(self.data_dir) != self.data_dir:  # the library that writes records takes no other names
+                raise FieldError(f"data_dir is {printable(self.data_dir)}; name a folder whose name is UTF-8")
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> "DatasetSettings":

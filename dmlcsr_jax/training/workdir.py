@@ -9,7 +9,7 @@ from flax.traverse_util import flatten_dict
 
 from dmlcsr_jax.checkpoints.metadata import rename_fields
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.files import write_text
+from dmlcsr_jax.files import printable, write_text
 
 # Fields that may change when a run resumes: they decide where and how fast, not what is learned.
 _FREE_FIELDS = (
@@ -53,6 +53,8 @@ def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     Raises:
       UserError: it cannot be written, or it holds a run whose configuration differs.
     """
+    if printable(str(workdir)) != str(workdir):  # Orbax takes no other names
+        raise UserError(f"--workdir={printable(str(workdir))}: name a folder whose name is UTF-8")
     path = workdir / "config.json"
     text = json.dumps(config, indent=2)
     try:

@@ -289,7 +289,7 @@ def test_interpolated_label_maps_are_warned_about(root, prepare):
     assert line.startswith("label maps look resized with smoothing") and line.endswith("labels/1.png")
 
 
-def test_names_that_are_not_utf8(root, prepare, capfd):
+def test_names_that_are_not_utf8(root, prepare):
     name = os.fsdecode(b"caf\xe9")
     try:
         (root / f"train/images/{name}.png").write_bytes(encode_image(IMAGE))
@@ -299,3 +299,8 @@ def test_names_that_are_not_utf8(root, prepare, capfd):
     assert prepare().source("train")[0]["name"] == "caf\\xe9"
     with pytest.raises(UserError, match="disagree"):
         prepare(with_palette(LABELS, COLORS[::-1]))
+
+
+def test_a_folder_for_prepared_data_must_be_utf8():
+    with pytest.raises(UserError, match=r"config\.dataset\.data_dir is caf\\xe9; name a folder"):
+        DatasetSettings("folder", data_dir=os.fsdecode(b"caf\xe9"))
