@@ -16,6 +16,7 @@ BAD_VALUES = {
     "profile": -1,
     "dataset.name": "celeba",
     "dataset.bad_files": "ignore",
+    "dataset.exif": "turn",
     "dataset.synthetic.train": 0,
     "dataset.synthetic.val": -1,
     "dataset.synthetic.test": -1,
