@@ -40,7 +40,7 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # synthetic (faces drawn by code), celebamask_hq, lapa, helen, or folder (your own images and labels).
     config.dataset.name = dataset
     # The raw data: the folder of an unpacked official archive, as described in dmlcsr_jax/datasets/NAME.py;
-    # for `folder`, a directory with {train,val,test}/{images,labels} and label_names.txt.
+    # for `folder`, a directory with {train,val,test}/{images,labels} and label_names.txt (docs/your_data.md).
     config.dataset.path = ""
     # For a broken or missing file: stop (naming it), or skip its example and list it in the summary.
     config.dataset.bad_files = "stop"
@@ -52,6 +52,12 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     config.dataset.terms = ""
     # Where prepared data is kept; "" for TFDS's own place (~/tensorflow_datasets, or $TFDS_DATA_DIR).
     config.dataset.data_dir = ""
+    # Keep the prepared copies of earlier states of the data; otherwise a new copy replaces those that no process reads.
+    config.dataset.keep_copies = False
+    config.dataset.folder = ConfigDict()
+    # The share of train (at least 0, below 1) that becomes val if there is no folder val; 0 for none. The
+    # names of the images decide which ones, so they are the same for every seed.
+    config.dataset.folder.val_share = 0.0
     config.dataset.celebamask_hq = ConfigDict()
     # The order in which the parts of a face are painted into one label map, later over earlier; published scores
     # depend on it (docs/results.md). This is the order of the data set's own code, of EAGRNet and of DML-CSR.

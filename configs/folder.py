@@ -2,7 +2,8 @@
 
     python main.py --config=configs/folder.py --config.dataset.path=ROOT --workdir=runs/folder
 
-ROOT holds {train,val}/{images,labels} and label_names.txt with one class per line.
+ROOT holds {train,val}/{images,labels} and label_names.txt with one class per line; docs/your_data.md has the details.
+Without val, --config.dataset.folder.val_share=0.1 sets a tenth of train aside.
 
 Self-regulation is off, as in the run that the README reports. For noisy labels, turn its two cycles on with
 --config.self_regulation.enabled=True.

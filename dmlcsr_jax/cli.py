@@ -56,7 +56,7 @@ def run(command: "Command") -> None:
     augmentation = TestTimeAugmentation(flip=command.flip, scales=command.scales)
     shared = {"weights": command.weights, "augmentation": augmentation}
     actions: dict[str, Callable[[], None]] = {
-        "prepare": lambda: modes.prepare(config),
+        "prepare": lambda: modes.prepare(config, clean=command.clean),
         "train": lambda: modes.train(config, workdir),
         "evaluate": lambda: (
             modes.evaluate_label_maps(config, command.predictions, command.output or pathlib.Path("evaluation"))

@@ -6,7 +6,7 @@
   dmlcsr --workdir=runs/quickstart --mode=predict photo.jpg folder/
 
 --mode:
-  prepare    build the data set of --config (train and evaluate do it themselves if needed)
+  prepare    build the data set of --config (train and evaluate do it themselves if needed); --clean removes it
   train      train into --workdir; the same command resumes a stopped run
   evaluate   score the best checkpoint on config.evaluation.split: a table, WORKDIR/evaluation.json and .html
   predict    parse images, videos, folders and patterns (or examples of the split) into --output
@@ -40,7 +40,7 @@ from dmlcsr_jax.types import Box, Faces
 MODES = ("train", "evaluate", "predict", "export", "demo", "convert", "prepare")
 # The fields of the configuration that a mode reads, by name or section; a mode that is not listed reads all.
 _FIELDS_READ = {
-    "prepare": ("dataset",),
+    "prepare": ("dataset", "input.flip_probability"),
     "evaluate": ("dataset", "evaluation.split", "evaluation.batch_size", "evaluation.protocol"),
     "predict": ("dataset", "evaluation.split"),
     "export": ("dataset",),
@@ -55,6 +55,7 @@ class Command:
     mode: str
     config: ConfigDict
     workdir: pathlib.Path | None
+    clean: bool
     paths: tuple[str, ...]
     output: pathlib.Path | None
     write: tuple[str, ...]
@@ -99,6 +100,7 @@ def parse(argv: Sequence[str]) -> Command:
         mode=given["mode"],
         config=given["config"],
         workdir=pathlib.Path(given["workdir"]) if given["workdir"] else None,
+        clean=given["clean"],
         paths=tuple(paths),
         output=pathlib.Path(given["output"]) if given["output"] else None,
         write=tuple(given["write"]),
@@ -131,6 +133,7 @@ def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
     define(flags.DEFINE_bool, "help", False, "Show this help.")
     define(flags.DEFINE_enum, "mode", "train", MODES, "What to do.")
     define(flags.DEFINE_string, "workdir", None, "Folder of the run: configuration, checkpoints, logs, images.")
+    define(flags.DEFINE_bool, "clean", False, "prepare: remove the prepared copies of the data instead; not the data.")
     define(
         flags.DEFINE_string,
         "output",
@@ -211,6 +214,8 @@ def _check_command(command: Command) -> None:
     """Raises UserError if flags are missing that the mode needs."""
     if command.workdir is None and command.mode in ("train", "convert"):
         raise UserError(f"--mode={command.mode} needs --workdir=DIR")
+    if command.clean and command.mode != "prepare":
+        raise UserError(f"--clean belongs to --mode=prepare, not to --mode={command.mode}")
     alone = command.mode in ("demo", "export") or (command.mode, bool(command.output)) == ("convert", True)
     needs_config = not alone and not (command.mode == "predict" and command.paths)
     if needs_config and not len(command.config):

@@ -1,6 +1,7 @@
 """The modes of the command line. They join the rooms, and only `cli.py` imports them."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -10,8 +11,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dmlcsr_jax import checkpoints, datasets, hosts
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import console, print_plain, repeat_warnings, warn
+from dmlcsr_jax.datasets.checks import pixel_warning, require_training_pixels
+from dmlcsr_jax.datasets.layout import find_images
 from dmlcsr_jax.datasets.prepared import Dataset, Source, decode_example
+from dmlcsr_jax.datasets.sides import describe
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation.curves import plot_curves
 from dmlcsr_jax.evaluation.evaluator import Evaluator, Scores, score_table
@@ -33,11 +37,21 @@ from dmlcsr_jax.training.workdir import claim_workdir
 NUM_EXAMPLES = 8  # that predict parses if no files are named
 
 
-def prepare(config: ConfigDict) -> None:
-    """Builds the data set unless it is there, and shows what it holds and what was left out."""
-    dataset = prepare_dataset(Experiment.from_config(config))
+def prepare(config: ConfigDict, *, clean: bool = False) -> None:
+    """Builds the data set unless it is there, and shows what it holds and what was left out.
+
+    With `clean`, the prepared copies of its source are removed instead.
+    """
+    experiment = Experiment.from_config(config)
+    if clean:
+        for line in datasets.remove_copies(experiment.dataset):
+            print_plain(line)
+        return
+    dataset = prepare_dataset(experiment)
+    warn_of_data(experiment, dataset, splits=tuple(dataset.splits))
     for part in dataset.summary.show(dataset.spec, dataset.directory):
-        console.print(part)
+        print_plain(part) if isinstance(part, str) else console.print(part)
+    repeat_warnings()
 
 
 def prepare_dataset(experiment: Experiment) -> Dataset:
@@ -46,8 +60,18 @@ def prepare_dataset(experiment: Experiment) -> Dataset:
     counts = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
     console.print(f"data set {dataset.spec.name}: {counts}; {dataset.spec.num_classes} classes; in {dataset.directory}")
     for line in dataset.summary.file_warnings():
-        console.print(f"warning: {line}", markup=False, highlight=False, soft_wrap=True)
+        warn(line)
     return dataset
+
+
+def warn_of_data(experiment: Experiment, dataset: Dataset, splits: Sequence[str]) -> None:
+    """Says which classes change places when mirrored, and what may be wrong with the data of these splits."""
+    warnings = [*dataset.warnings, pixel_warning(dataset, splits)]
+    if experiment.augmentation.flip_probability:
+        print_plain(describe(dataset.spec.flip_pairs))
+        warnings += dataset.mirror_warnings
+    for line in filter(None, warnings):
+        warn(line)
 
 
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -55,6 +79,10 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     experiment = Experiment.from_config(config)
     earlier_epochs = claim_workdir(workdir, config.to_dict()) if hosts.is_first() else None
     dataset = prepare_dataset(experiment)
+    require_training_pixels(dataset)
+    warn_of_data(
+        experiment, dataset, [split for split in dataset.splits if split in ("train", experiment.evaluation.split)]
+    )
     plan = plan_run(experiment, dataset, workdir)
     if earlier_epochs and earlier_epochs < experiment.training.epochs:
         console.print(describe_more_epochs(experiment, plan.epoch_steps, earlier_epochs))
@@ -63,6 +91,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     loop.train(experiment, plan, workdir, evaluate)
     if hosts.is_first():
         console.print(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
+    repeat_warnings()
 
 
 def create_evaluator(
@@ -104,9 +133,11 @@ def evaluate(
             f"the checkpoint of {workdir} has {', '.join(metadata.spec.class_names)}"
         )
     evaluator, extremes = create_evaluator(experiment, dataset, metadata, augmentation), Extremes(dataset.spec)
-    result = evaluator(variables, observe=extremes)
     split = experiment.evaluation.split
     title = f"{workdir}, {split}"
+    if warning := pixel_warning(dataset, [split]):
+        warn(warning)
+    result = evaluator(variables, observe=extremes)
     console.print(f"scored {title}, {evaluator}")
     console.print(score_table({weights: result}, title))
     result["protocol"] = evaluator.protocol
@@ -126,7 +157,8 @@ def evaluate_label_maps(config: ConfigDict, folder: pathlib.Path, output: pathli
 
 
 def _write_scores(output: pathlib.Path, result: Scores, extremes: Extremes, *, title: str, source: Source) -> None:
-    """Writes `evaluation.json` and `evaluation.html`."""
+    """Writes `evaluation.json` and `evaluation.html`, and repeats the warnings."""
+    repeat_warnings()
     if not hosts.is_first():
         return
     write_files(output, {"evaluation.json": json.dumps(result, indent=2)})
@@ -157,11 +189,20 @@ def predict(
     prediction.predict(parser, inputs or example_images(config), output=output, options=options)
 
 
-def example_images(config: ConfigDict) -> list[tuple[str, np.ndarray]]:
-    """The first images of the evaluation split, with their names."""
+def example_images(config: ConfigDict) -> list[tuple[str, pathlib.Path | np.ndarray]]:
+    """The first images of the evaluation split, or of a folder of images without label maps, with their names."""
     experiment = Experiment.from_config(config)
-    source = prepare_dataset(experiment).source(experiment.evaluation.split)
-    return [decode_example(source[index])[:2] for index in range(min(NUM_EXAMPLES, len(source)))]
+    split = experiment.evaluation.split
+    settings = experiment.dataset
+    is_folder = settings.name == "folder" and settings.path
+    files = find_images(pathlib.Path(settings.path).expanduser(), split) if is_folder else {}
+    if files:
+        count = min(NUM_EXAMPLES, len(files))
+        print_plain(f"no image is named: parsing {count} of the {len(files)} images in {settings.path}")
+        return [(name.replace("/", "_"), path) for name, path in itertools.islice(files.items(), NUM_EXAMPLES)]
+    source = prepare_dataset(experiment).source(split)
+    examples = (decode_example(source[index]) for index in range(min(NUM_EXAMPLES, len(source))))
+    return [(name.replace("/", "_"), image) for name, image, _ in examples]
 
 
 def demo(workdir: pathlib.Path, port: int, **parser_options: Any) -> None:

@@ -1,10 +1,13 @@
 """Face parsing data sets: their classes, and how they are prepared and read."""
 
+import contextlib
 import dataclasses
+import os
 import pkgutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dmlcsr_jax.datasets import copies
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.fields import FieldError, check_choice, in_section
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from dmlcsr_jax.datasets.prepared import Dataset
     from dmlcsr_jax.datasets.raw import RawDataset
 
-__all__ = ["DATASETS", "DatasetSettings", "FaceSpec", "get_spec", "prepare"]
+__all__ = ["DATASETS", "DatasetSettings", "FaceSpec", "get_spec", "prepare", "remove_copies"]
 
 # The name in `config.dataset.name` -> "module:Class" of a RawDataset.
 DATASETS = {
@@ -35,6 +38,7 @@ class DatasetSettings:
       path: the raw data.
       data_dir: where prepared data is stored; "" for TFDS's default.
       bad_files: "stop" or "skip".
+      keep_copies: whether prepared copies of earlier states of the data are kept.
       exif: "apply" or "ignore" the EXIF orientation of images and label maps; "" applies it, and warns where the label
         map may have been drawn the other way.
       terms: on what terms the data may be used; "" for what the data set says.
@@ -49,6 +53,7 @@ class DatasetSettings:
     path: str = ""
     data_dir: str = ""
     bad_files: str = "stop"
+    keep_copies: bool = False
     exif: str = ""
     terms: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -64,7 +69,7 @@ class DatasetSettings:
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> "DatasetSettings":
         """Reads `config.dataset`; UserError names a field that is out of range."""
-        fields = ("name", "path", "data_dir", "bad_files", "exif", "terms")
+        fields = ("name", "path", "data_dir", "bad_files", "keep_copies", "exif", "terms")
         shared = {field: section[field] for field in fields if field in section}
         return cls(**shared, options=dict(section.get(section["name"], {})))
 
@@ -86,18 +91,55 @@ def prepare(settings: DatasetSettings) -> "Dataset":
     """
     from dmlcsr_jax.datasets.builder import FaceBuilder  # TensorFlow Datasets takes a second to import
 
+    raw = _create(settings)
+    options = {**settings.options, "exif": settings.exif}
+    origin = copies.Origin(source=_source(settings), options=options, state=raw.state)
+    dataset = FaceBuilder(
+        raw,
+        data_dir=settings.data_dir,
+        skip_bad_files=settings.bad_files == "skip",
+        origin=origin if raw.needs_path else None,
+        keep_copies=settings.keep_copies,
+    ).dataset()
+    if not settings.terms:
+        return dataset
+    return dataclasses.replace(dataset, spec=dataclasses.replace(dataset.spec, terms=settings.terms))
+
+
+def remove_copies(settings: DatasetSettings) -> list[str]:
+    """Removes the prepared copies of a data set that no process uses, and what is left of interrupted preparations.
+
+    Returns:
+      One line per copy.
+    """
+    _require_path(settings)
+    source, folder = _source(settings), copies.data_root(settings.data_dir) / settings.name
+    found = copies.of_source(folder, source)
+    with contextlib.suppress(UserError):  # the raw data may be gone
+        own = folder / _create(settings).key
+        found += [own] if own.is_dir() and own not in found else []
+    return [copies.remove(copy, source) for copy in found] or [f"no prepared copy in {folder}"]
+
+
+def _create(settings: DatasetSettings) -> "RawDataset[Any]":
+    _require_path(settings)
     dataset_class = _find_class(settings.name)
-    if dataset_class.needs_path and not settings.path:
-        raise UserError(f"config.dataset.path is empty; name the folder with the raw data of {settings.name}")
     path = (settings.path,) if dataset_class.needs_path else ()
     create: Callable[..., RawDataset[Any]] = dataset_class
     with in_section(f"config.dataset.{settings.name}"):
         raw = create(*path, **settings.options)
     raw.use_exif(settings.exif)
-    dataset = FaceBuilder(raw, data_dir=settings.data_dir, skip_bad_files=settings.bad_files == "skip").dataset()
-    if not settings.terms:
-        return dataset
-    return dataclasses.replace(dataset, spec=dataclasses.replace(dataset.spec, terms=settings.terms))
+    return raw
+
+
+def _require_path(settings: DatasetSettings) -> None:
+    if _find_class(settings.name).needs_path and not settings.path:
+        raise UserError(f"config.dataset.path is empty; name the folder with the raw data of {settings.name}")
+
+
+def _source(settings: DatasetSettings) -> str:
+    """The raw data as a path without links; "" if there is none."""
+    return os.path.realpath(os.path.expanduser(settings.path)) if settings.path else ""
 
 
 def _find_class(name: str) -> "type[RawDataset[Any]]":

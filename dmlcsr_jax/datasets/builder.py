@@ -4,12 +4,11 @@ Prepared data is in `DATA_DIR/NAME/KEY/VERSION`, with its counts in `summary.jso
 """
 
 import contextlib
-import fcntl
 import functools
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -18,6 +17,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.splits import SplitDict
 
 from dmlcsr_jax.console import quiet
+from dmlcsr_jax.datasets import copies
 from dmlcsr_jax.datasets.images import encode_label
 from dmlcsr_jax.datasets.label_checks import require_one_palette
 from dmlcsr_jax.datasets.prepared import Dataset
@@ -35,17 +35,30 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
       data_dir: where prepared data is stored; if empty, $TFDS_DATA_DIR or ~/tensorflow_datasets.
       skip_bad_files: if True, an example that raises UserError is skipped and listed in the summary; otherwise the
         error is raised.
+      origin: what the raw data is, if copies of its earlier states are to be removed once this one is complete.
+      keep_copies: whether they are kept nevertheless.
     """
 
     VERSION = tfds.core.Version("1.1.0")  # increase it when this code writes something else
     code_path = None  # otherwise TFDS looks for checksums with a package that it does not require
 
-    def __init__(self, raw: RawDataset[Any], *, data_dir: str | os.PathLike[str] = "", skip_bad_files: bool = False):
+    def __init__(
+        self,
+        raw: RawDataset[Any],
+        *,
+        data_dir: str | os.PathLike[str] = "",
+        skip_bad_files: bool = False,
+        origin: copies.Origin | None = None,
+        keep_copies: bool = False,
+    ):
         self.name = raw.spec.name  # pyright: ignore[reportAttributeAccessIssue]  # TFDS takes it from the class
         self._raw, self._features, self._skip_bad_files = raw, _features(raw), skip_bad_files
-        root = os.fspath(data_dir) or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+        self._origin, self._keep_copies = origin, keep_copies
+        root = copies.data_root(data_dir)
+        # Before TFDS reads what is there, which then stays until the data set has its own lock.
+        self._reading = copies.reading(root / self.name / raw.key / str(self.VERSION))
         with quiet():
-            super().__init__(data_dir=os.path.expanduser(root), config=tfds.core.BuilderConfig(name=raw.key))
+            super().__init__(data_dir=os.fspath(root), config=tfds.core.BuilderConfig(name=raw.key))
 
     def dataset(self) -> Dataset:
         """Prepares the data set unless that is already done, and returns it.
@@ -57,11 +70,17 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
           UserError: the raw data is invalid, the data folder cannot be written, a prepared file is missing, or the
             data was prepared without some bad files and `skip_bad_files` is False.
         """
-        directory = pathlib.Path(self.data_dir)
         try:
-            if not directory.exists():
-                directory.parent.mkdir(parents=True, exist_ok=True)
-                with _lock(directory.parent / ".lock"):
+            return self._dataset(pathlib.Path(self.data_dir))
+        finally:
+            if self._reading:
+                self._reading.close()
+
+    def _dataset(self, directory: pathlib.Path) -> Dataset:
+        absent = not directory.exists()
+        try:
+            if absent:
+                with copies.preparing(directory.parent):
                     self._prepare(directory)
         except OSError as error:
             reason = error.strerror or error
@@ -70,23 +89,45 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
             ) from error
         self._require_files(directory)
         sizes = {name: split.num_examples for name, split in self.info.splits.items()}
-        dataset = Dataset(self._raw.spec, str(directory), sizes)
+        raw = self._raw
+        dataset = Dataset(
+            raw.spec,
+            str(directory),
+            sizes,
+            notes=tuple(raw.notes),
+            warnings=tuple(raw.warnings),
+            mirror_warnings=tuple(raw.mirror_warnings),
+        )
         self._require_complete(dataset)
+        self._sort_copies(directory.parent, prepared=absent)
         return dataset
+
+    def _sort_copies(self, copy: pathlib.Path, *, prepared: bool) -> None:
+        """Notes whose copy this is; if it was just prepared, removes those that it replaces."""
+        if not self._origin:
+            return
+        with contextlib.suppress(OSError):  # a copy that others have prepared may not be writable
+            copies.record(copy, self._origin)
+            if prepared and not self._keep_copies:
+                copies.remove_older(copy, self._origin)
 
     def _require_files(self, directory: pathlib.Path) -> None:
         splits = self.info.splits
-        missing = [path for split in splits.values() for path in split.filepaths if not os.path.exists(path)]
+        files = [path for split in splits.values() for path in split.filepaths]
+        missing = [path for path in (*files, directory / "summary.json") if not os.path.exists(path)]
         if missing or not splits:
             lost = missing[0] if missing else f"the description in {directory}"
-            raise UserError(f"prepared data is incomplete: {lost} is missing; delete {directory} to prepare it again")
+            raise UserError(
+                f"prepared data is incomplete: {lost} is missing; delete the prepared copy with --mode=prepare --clean"
+            )
 
     def _require_complete(self, dataset: Dataset) -> None:
         skipped = dataset.summary.skipped
         if skipped and not self._skip_bad_files:
             raise UserError(
                 f"{dataset.directory} was prepared without {len(skipped)} bad files, the first: {skipped[0]}; accept "
-                f"that with --config.dataset.bad_files=skip, or fix the files and delete the folder"
+                f"that with --config.dataset.bad_files=skip, or fix the files and "
+                f"delete the prepared copy with --mode=prepare --clean"
             )
 
     def _prepare(self, directory: pathlib.Path) -> None:
@@ -96,6 +137,8 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
             if directory.exists():  # another process prepared it while this one waited
                 self.info.read_from_directory(directory)
             else:
+                if self._origin:  # what is left of a killed run can be removed, too
+                    copies.record(directory.parent, self._origin)
                 self.download_and_prepare(file_format=tfds.core.FileFormat.ARRAY_RECORD)
                 shutil.rmtree(self._parts_folder())
 
@@ -187,11 +230,3 @@ def _total(tallies: Iterable[Tally]) -> Tally:
     for tally in tallies:
         total += tally
     return total
-
-
-@contextlib.contextmanager
-def _lock(path: pathlib.Path) -> Iterator[None]:
-    """Excludes other processes; the lock is released even if this process is killed."""
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

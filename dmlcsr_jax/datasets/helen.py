@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dmlcsr_jax.datasets import images, lapa, raw_files
+from dmlcsr_jax.datasets import images, lapa, layout, raw_files
 from dmlcsr_jax.datasets.raw import Example, RawDataset
 from dmlcsr_jax.datasets.raw_files import size_text
 from dmlcsr_jax.errors import UserError
@@ -103,7 +103,7 @@ def read_names(path: pathlib.Path) -> list[str]:
 
 def relabeled_names(folder: pathlib.Path) -> list[str]:
     """The names in a split of HELEN* that have an image or labels."""
-    files = raw_files.find_files(folder, {".jpg", ".png"})
+    files = layout.find_files(folder, {".jpg", ".png"})
     names = {stem.removesuffix(ending) for stem in files for ending in ("_image", "_label") if stem.endswith(ending)}
     if not names:
         raise UserError(f"{folder} has no NAME_image.jpg and NAME_label.png; add them")

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dmlcsr_jax.datasets import raw_files
+from dmlcsr_jax.datasets import layout, raw_files
 from dmlcsr_jax.datasets.raw import Example, FeatureType, RawDataset
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
@@ -70,8 +70,10 @@ class LaPa(RawDataset[raw_files.Pair]):
     def __init__(self, root: str | os.PathLike[str]):
         self._root = pathlib.Path(root).expanduser()
         raw_files.require_folders(self._root, "train")
-        self._pairs = raw_files.find_pairs(self._root)
-        listed = (str(path.relative_to(self._root)) for some in self._pairs.values() for pair in some for path in pair)
+        found = layout.find_layout(self._root)
+        self._pairs, self.warnings = found.pairs, found.unread
+        files = (path for pairs in self._pairs.values() for pair in pairs for path in (pair.image, pair.labels))
+        listed = (str(path.relative_to(self._root)) for path in files)
         self.key = raw_files.variant_key(self._root, listed)
 
     def items(self, split: str) -> Sequence[raw_files.Pair]:
@@ -81,8 +83,13 @@ class LaPa(RawDataset[raw_files.Pair]):
     def example(self, item: raw_files.Pair) -> Example:
         """An image, its labels and its landmarks."""
         example = raw_files.read_pair(item, SPEC, resize=True, exif=self.exif)
-        landmarks, remark = read_landmarks(item.labels.parents[1] / "landmarks" / f"{item.image.stem}.txt")
+        landmarks, remark = read_landmarks(_landmarks_path(item))
         return dataclasses.replace(example, features={"landmarks": landmarks}, remark=remark)
+
+
+def _landmarks_path(pair: raw_files.Pair) -> pathlib.Path:
+    split = pair.labels.parents[1 + pair.name.count("/")]
+    return split / "landmarks" / f"{pair.name}.txt"
 
 
 def read_landmarks(path: pathlib.Path) -> tuple[np.ndarray, str]:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from dmlcsr_jax.console import quiet
+from dmlcsr_jax.datasets import copies
 from dmlcsr_jax.datasets.images import decode_image, decode_label
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.datasets.summary import Summary
@@ -24,7 +25,7 @@ class Source:
 
     `source[i]` is `{"image": bytes of an image file, "label": bytes of a PNG of class numbers, "name": str}`, plus the
     data set's further features as arrays. It can be read by several threads and sent to other processes, which open
-    the files anew.
+    the files anew. The files are not removed as long as it exists.
 
     Args:
       directory: the prepared data set.
@@ -33,6 +34,7 @@ class Source:
 
     def __init__(self, directory: str | os.PathLike[str], split: str):
         self._directory, self._split = os.fspath(directory), split
+        self._lock = copies.reading(self._directory)
         with quiet():
             builder = tfds.builder_from_directory(self._directory)
             self._records = builder.as_data_source(split, decoders=_UNDECODED)  # pyright: ignore[reportCallIssue]
@@ -59,25 +61,43 @@ def decode_example(encoded: Mapping[str, Any]) -> tuple[str, np.ndarray, np.ndar
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A prepared data set.
+    """A prepared data set. Its files are not removed as long as it exists.
 
     Attributes:
       spec: the classes.
       directory: where its files are stored.
       splits: split name -> number of examples.
+      notes: lines about the whole data set, for the summary.
+      warnings: lines about what may be wrong with it.
+      mirror_warnings: likewise, if images are mirrored.
     """
 
     spec: FaceSpec
     directory: str
     splits: Mapping[str, int]
+    _: dataclasses.KW_ONLY
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    mirror_warnings: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "_lock", copies.reading(self.directory))
 
     @functools.cached_property
     def summary(self) -> Summary:
         """The counts made during preparation."""
-        return Summary.read(pathlib.Path(self.directory))
+        return dataclasses.replace(Summary.read(pathlib.Path(self.directory)), notes=self.notes)
 
     def source(self, split: str) -> Source:
         """The examples of a split; UserError lists the splits if there is none of that name."""
         if split not in self.splits:
-            raise UserError(f"{self.spec.name} has no split {split!r}; it has {', '.join(self.splits)}")
+            raise UserError(
+                f"{self.spec.name} has no split {split!r}; it has {', '.join(self.splits)}: {self._advice(split)}"
+            )
         return Source(self.directory, split)
+
+    def _advice(self, split: str) -> str:
+        advice = "name one of them with --config.evaluation.split"
+        if split == "val" and self.spec.name == "folder" and "train" in self.splits:
+            return f"set a tenth of train aside with --config.dataset.folder.val_share=0.1, or {advice}"
+        return advice

@@ -76,6 +76,9 @@ class RawDataset(abc.ABC, Generic[Item]):
       features: further features of each example: name -> (shape, dtype).
       official_sizes: split name -> number of examples according to the publication, if any.
       notes: lines about the whole data set for the summary.
+      warnings: lines about what may be wrong with it, such as files that are not read.
+      mirror_warnings: lines about what may be wrong with `spec.flip_pairs`; they matter if images are mirrored.
+      state: a digest of what the prepared data was made from, without the options; "" if nothing shows that it changed.
       exif: `config.dataset.exif`; "" until `use_exif` is called.
     """
 
@@ -86,6 +89,9 @@ class RawDataset(abc.ABC, Generic[Item]):
     features: Mapping[str, FeatureType] = {}
     official_sizes: Mapping[str, int] = {}
     notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    mirror_warnings: Sequence[str] = ()
+    state: str = ""
     exif: str = ""
 
     def use_exif(self, exif: str) -> None:

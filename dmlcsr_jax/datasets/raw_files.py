@@ -16,13 +16,12 @@ from dmlcsr_jax.datasets import images
 from dmlcsr_jax.datasets.label_checks import is_interpolated, palettes_of
 from dmlcsr_jax.datasets.label_colors import ColorTable
 from dmlcsr_jax.datasets.label_files import lossy_format, read_label_map
-from dmlcsr_jax.datasets.raw import SPLITS, Example
+from dmlcsr_jax.datasets.raw import Example
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import printable
 
 _STORED_UNCHANGED = {".jpg", ".jpeg", ".png"}
-_IMAGES = _STORED_UNCHANGED | {".bmp", ".webp", ".tif", ".tiff"}
 _JPEG_QUALITY = 95  # of resized images
 
 # What may be wrong with files, as `Example.warnings` has it.
@@ -41,42 +40,11 @@ _SHALLOW = (
 
 
 class Pair(NamedTuple):
-    """An image file and the file of its label map."""
+    """An image file, the file of its label map, and their name within the split."""
 
     image: pathlib.Path
     labels: pathlib.Path
-
-
-def find_files(folder: pathlib.Path, suffixes: set[str]) -> dict[str, pathlib.Path]:
-    """Stem -> file, sorted, for the files in a folder that have one of the suffixes."""
-    files = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            if path.stem in files:
-                raise UserError(f"{path} and {files[path.stem].name} have the same stem; rename or remove one")
-            files[path.stem] = path
-    if not files:
-        raise UserError(f"{folder} has no {'/'.join(sorted(suffixes))} files; add some or remove {folder.parent}")
-    return files
-
-
-def find_pairs(root: pathlib.Path) -> dict[str, list[Pair]]:
-    """The pairs of each split with a folder in `root`: `SPLIT/images/*` and the `SPLIT/labels/*.png` of the same stem.
-
-    One file of a pair may be missing; see `read_pair`.
-    """
-    return {split: _pairs_of_split(root / split) for split in SPLITS if (root / split).exists()}
-
-
-def _pairs_of_split(folder: pathlib.Path) -> list[Pair]:
-    found, found_labels = find_files(folder / "images", _IMAGES), find_files(folder / "labels", {".png"})
-    return [
-        Pair(
-            found.get(stem, folder / "images" / f"{stem}.jpg"),
-            found_labels.get(stem, folder / "labels" / f"{stem}.png"),
-        )
-        for stem in sorted(found | found_labels)
-    ]
+    name: str
 
 
 def read_pair(pair: Pair, spec: FaceSpec, *, resize: bool, table: ColorTable | None = None, exif: str = "") -> Example:
@@ -99,7 +67,7 @@ def read_pair(pair: Pair, spec: FaceSpec, *, resize: bool, table: ColorTable | N
     data = read_bytes(pair.labels)
     label = read_label_map(data, pair.labels, num_classes=spec.num_classes, table=table, exif=exif != "ignore")
     example = make_example(
-        pair.image.stem,
+        pair.name,
         pair.image,
         labels=label.labels,
         label_path=pair.labels,

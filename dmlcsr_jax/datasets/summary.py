@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
+from dmlcsr_jax.datasets.copies import size_text
 from dmlcsr_jax.datasets.label_checks import Palettes, merge_palettes
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.files import write_text
@@ -54,7 +55,7 @@ def count_pixels(labels: np.ndarray, spec: FaceSpec) -> dict[str, int]:
     """Counts the pixels of each class, and of `spec.ignore_id` as "ignored", in a [H, W] uint8 label map."""
     counts = np.bincount(labels.ravel(), minlength=256)
     found = dict(zip(spec.class_names, counts.tolist(), strict=False))
-    return found | {"ignored": int(counts[spec.ignore_id])}
+    return {"ignored": int(counts[spec.ignore_id])} | found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +106,12 @@ class Summary:
             if self.official and found.get(split, 0) != self.official.get(split, 0)
         ]
 
+    def without_pixels(self, split: str, spec: FaceSpec) -> list[str]:
+        """The classes that no pixel of a split has."""
+        return [name for name in spec.class_names if not self.splits[split].pixels.get(name)]
+
     def show(self, spec: FaceSpec, directory: str) -> Iterator[RenderableType]:
-        """The summary for a terminal: examples per split, pixels per class, notes, and problems."""
+        """The summary for a terminal: examples per split, pixels per class, notes, problems, and where the data is."""
         yield _examples_table(self)
         yield _pixels_table(self, spec)
         yield from self.notes
@@ -116,6 +121,7 @@ class Summary:
             yield from (f"{title}: {line}" for line in lines[:_MAX_SHOWN])
             if len(lines) > _MAX_SHOWN:
                 yield f"{title}: {len(lines) - _MAX_SHOWN} more, all in {directory}/summary.json"
+        yield f"prepared copy: {directory}, {size_text(directory)}; --mode=prepare --clean removes it"
 
 
 def _name_files(problem: str, files: list[str]) -> str:

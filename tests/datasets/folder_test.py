@@ -88,7 +88,7 @@ def test_prepared_again_only_when_the_folder_changes(root, prepare, tmp_path):
     second = prepare()
     assert second.directory != first
     assert second.splits["train"] == 6
-    assert len(prepared_folders(tmp_path)) == 2
+    assert [str(path) for path in prepared_folders(tmp_path)] == [second.directory]  # no older copy is left
 
 
 def test_palettes_jpegs_and_other_formats(root, prepare):
@@ -106,7 +106,9 @@ def test_palettes_jpegs_and_other_formats(root, prepare):
 
 
 def test_missing_split_lists_the_splits(prepare):
-    with pytest.raises(UserError, match="no split 'test'; it has train, val"):
+    with pytest.raises(
+        UserError, match=r"no split 'test'; it has train, val: name one of them with --config.evaluation.split"
+    ):
         prepare().source("test")
 
 
@@ -131,8 +133,26 @@ def _break(root: pathlib.Path, what: str) -> None:
             (root / "flip_pairs.txt").write_text("l_eye r_eye u_lip\n")
         case "pair twice":
             (root / "flip_pairs.txt").write_text("l_eye r_eye\nl_eye u_lip\n")
-        case "no train":
+        case "no split":
             train.rename(root / "training")
+            (root / "val").rename(root / "evaluation")
+        case "labels alone":
+            (train / "images").rename(train / "pictures")
+        case "images alone":
+            (train / "labels").rename(train / "classes")
+            (root / "val/labels").rename(root / "val/classes")
+        case "two names for labels":
+            (train / "labels").rename(train / "masks")
+            (train / "annotations").mkdir()
+        case "two names for val":
+            (root / "val").rename(root / "valid")
+            (root / "validation").mkdir()
+        case "labels as JPEG":
+            for path in (train / "labels").iterdir():
+                path.rename(path.with_suffix(".jpg"))
+        case "labels not nested":
+            (train / "images/alice").mkdir()
+            (train / "images/003.png").rename(train / "images/alice/003.png")
         case "empty split":
             (root / "test").mkdir()
         case "no label":
@@ -168,11 +188,20 @@ def _break(root: pathlib.Path, what: str) -> None:
         ("unknown pair", r"flip_pairs.txt: line 1 names 'l_ear', not in label_names.txt"),
         ("odd pair", r"flip_pairs.txt: line 1 is 'l_eye r_eye u_lip'; write two"),
         ("pair twice", r"flip_pairs.txt: line 2 names 'l_eye' again"),
-        ("no train", r"faces has no folder train; put"),
-        ("empty split", r"test/images has no .*; add some or remove"),
+        ("no split", r"faces has no folder train, val or test with label maps; put images into train/images"),
+        ("labels alone", r"train/images has no .*\.jpg.* files; add some$"),
+        ("images alone", r"no folder .* with label maps; .*train has images but no folder labels"),
+        ("two names for labels", r"train has masks and annotations but no labels; rename the one to read to labels"),
+        ("two names for val", r"faces has validation and valid but no val; rename the one to read to val"),
+        (
+            "labels as JPEG",
+            r"train/labels has no \.png files, only 5 \.jpg; JPEG changes class numbers, so write .* PNG",
+        ),
+        ("labels not nested", r"train/labels/003.png has no image"),
+        ("empty split", r"test/images has no .* files; add some$"),
         ("no label", r"train/images/003.png has no label map; add .*train/labels/003.png"),
         ("no image", r"train/labels/003.png has no image; add"),
-        ("same stem", r"003.png and 003.jpg have the same stem; rename"),
+        ("same stem", r"003.png and 003.jpg have the same stem; rename one$"),
         ("broken image", r"train/images/003.png cannot be decoded as an image; replace"),
         ("truncated image", r"train/images/003.png cannot be decoded as an image; replace"),
         ("empty image", r"train/images/003.png cannot be decoded as an image; replace"),
@@ -213,7 +242,9 @@ def test_unwritable_data_folder(root, tmp_path):
 def test_missing_shard(prepare):
     directory = pathlib.Path(prepare().directory)
     next(directory.glob("*val*")).unlink()
-    with pytest.raises(UserError, match=r"incomplete: .*val.* is missing; delete .* to prepare it again"):
+    with pytest.raises(
+        UserError, match=r"incomplete: .*val.* is missing; delete the prepared copy with --mode=prepare --clean"
+    ):
         prepare()
 
 

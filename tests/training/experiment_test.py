@@ -88,6 +88,8 @@ UNCHECKED = {
     "dataset.path",
     "dataset.terms",
     "dataset.data_dir",
+    "dataset.keep_copies",
+    "dataset.folder.val_share",
     "dataset.celebamask_hq.merge_order",
     "dataset.celebamask_hq.labels",
     "model.pretrained_backbone",
