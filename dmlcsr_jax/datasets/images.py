@@ -13,6 +13,7 @@ from dmlcsr_jax.errors import UserError
 
 MAX_PIXELS = 178_000_000  # just below the size that Pillow refuses
 
+_OPENCV_FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 _GRAY_OF_8_BITS = b"\x08\x00"  # bit depth and color type in the header of a PNG file
 # Without filters, a label map of few classes is a smaller file and decodes in half the time.
 _LABEL_PNG = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_PNG_COMPRESSION, 6]
@@ -74,8 +75,9 @@ def rgb_array(image: Image.Image) -> np.ndarray:
 
 
 def _needs_pillow(image: Image.Image) -> bool:
-    """Whether OpenCV, which needs less memory, would decode something else."""
-    return image.has_transparency_data or image.mode not in ("RGB", "L") or getattr(image, "is_animated", False)
+    """Whether OpenCV, which needs less memory, would decode nothing or something else."""
+    other = image.format not in _OPENCV_FORMATS or image.mode not in ("RGB", "L")
+    return other or image.has_transparency_data or getattr(image, "is_animated", False)
 
 
 def decode_gray(data: bytes, name: str | os.PathLike[str]) -> np.ndarray:

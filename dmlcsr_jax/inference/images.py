@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
+from dmlcsr_jax.datasets.formats import HEIF_EXTRA, lacks_heif
 from dmlcsr_jax.datasets.images import decode_image, rgb_array
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.types import Array
@@ -64,4 +65,6 @@ def read_image(path: pathlib.Path) -> np.ndarray:
         raise UserError(f"{path} cannot be read ({error.strerror}); name an image file") from error
     if not data:
         raise UserError(f"{path} is empty; replace it by a whole JPEG or PNG file")
+    if lacks_heif(data):
+        raise UserError(f"{path} is a HEIF file; {HEIF_EXTRA} reads it")
     return decode_image(data, path)

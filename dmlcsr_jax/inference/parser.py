@@ -187,13 +187,16 @@ class FaceParser:
             for crop in crops:
                 restored = restore_crop(crop.labels, crop.matrix, width, height)
                 np.copyto(labels, restored, where=restored != 0)
-        return ParsedFace(image, labels, self.spec, crops, lambda: self._image_probabilities(image, crops))
+        return ParsedFace(image, labels, self.spec, crops, partial(self._sum_probabilities, image, crops))
 
-    def _image_probabilities(self, image: np.ndarray, crops: tuple[FaceCrop, ...]) -> np.ndarray:
-        """[H, W, C] float32; where crops overlap, the values are from the crop whose label is shown."""
+    def _sum_probabilities(self, image: np.ndarray, crops: tuple[FaceCrop, ...], weights: np.ndarray) -> np.ndarray:
+        """[H, W, K] float32 probabilities, weighted by [C, K].
+
+        Where crops overlap, the values are from the crop whose label is shown; outside all of them is background.
+        """
         height, width, _ = image.shape
-        result = np.zeros((height, width, self.spec.num_classes), np.float32)
-        result[..., 0] = 1
+        result = np.empty((height, width, weights.shape[1]), np.float32)
+        result[:] = weights[0]
         labels = np.zeros((height, width), np.uint8)
         values = self._run(self._probabilities, [(image, crop.matrix) for crop in crops])
         for crop, probabilities in zip(crops, values, strict=True):
@@ -201,9 +204,11 @@ class FaceParser:
             covered = restore_crop(np.ones(self.metadata.size, np.uint8), crop.matrix, width, height) > 0
             chosen = covered & ((restored != 0) | (labels == 0))
             labels[chosen] = restored[chosen]
-            for number in range(self.spec.num_classes):
-                warped = _restore_plane(probabilities[..., number], crop.matrix, (width, height))
-                np.copyto(result[..., number], warped, where=chosen)
+            sums = probabilities @ weights
+            for plane in range(weights.shape[1]):
+                np.copyto(
+                    result[..., plane], _restore_plane(sums[..., plane], crop.matrix, (width, height)), where=chosen
+                )
         return result
 
 

@@ -63,7 +63,7 @@ def folder(tmp_path):
 def test_everything_is_written_and_skipped_files_are_named(parser, folder, tmp_path, capsys):
     output = tmp_path / "out"
     with pytest.raises(UserError, match=r"^2 of 8 files were skipped: .*broken\.jpg cannot.*; .*broken\.mp4 cannot"):
-        predict(parser, list_inputs([str(folder)]), output=output, options=Options(write=FORMS, smooth=3))
+        predict(parser, list_inputs([str(folder)]).files, output=output, options=Options(write=FORMS, smooth=3))
     printed = " ".join(capsys.readouterr().out.split())
     assert "parsed: 6 of 8" in printed and "no face found, no labels or overlay: empty" in printed
     written = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
@@ -84,7 +84,10 @@ def test_everything_is_written_and_skipped_files_are_named(parser, folder, tmp_p
 
 def test_only_what_was_asked_for_is_written_in_the_classes_asked_for(parser, folder, tmp_path):
     predict(
-        parser, list_inputs([str(folder / "a.png")]), output=tmp_path / "out", options=Options(["labels"], remap="lapa")
+        parser,
+        list_inputs([str(folder / "a.png")]).files,
+        output=tmp_path / "out",
+        options=Options(["labels"], remap="lapa"),
     )
     (file,) = (tmp_path / "out").iterdir()
     with Image.open(file) as labels:
@@ -100,7 +103,7 @@ def test_large_images_do_not_wait_for_each_other(parser, tmp_path):
 def test_the_images_own_folder_is_not_written_into(parser, folder):
     before = sorted(folder.iterdir())
     with pytest.raises(UserError, match="own folder"):
-        predict(parser, list_inputs([str(folder)]), output=folder, options=Options())
+        predict(parser, list_inputs([str(folder)]).files, output=folder, options=Options())
     assert sorted(folder.iterdir()) == before
 
 
@@ -117,7 +120,7 @@ def test_boxes_are_the_faces_of_one_image(parser, folder, tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(parser, folder, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="--output="):
-        predict(parser, list_inputs([str(folder / "a.png")]), output=tmp_path / "file", options=Options())
+        predict(parser, list_inputs([str(folder / "a.png")]).files, output=tmp_path / "file", options=Options())
 
 
 @pytest.mark.parametrize(
