@@ -43,6 +43,9 @@ def parallel_map(
                     yield pending.popleft()[0].result()
                 pending.append((pool.submit(function, item), weight))
                 total += weight
+                if pending[0][0].done():  # results do not wait until enough items are ahead
+                    total -= pending[0][1]
+                    yield pending.popleft()[0].result()
             while pending:
                 yield pending.popleft()[0].result()
         finally:
