@@ -19,6 +19,7 @@ from dmlcsr_jax.inference.detector import CenterFace, Detection, Detector, take_
 from dmlcsr_jax.inference.face import FaceCrop, ParsedFace
 from dmlcsr_jax.inference.finding import face_classes, is_framed
 from dmlcsr_jax.inference.images import ImageLike, as_arrays
+from dmlcsr_jax.inference.local_devices import LocalDevices
 from dmlcsr_jax.inference.searching import Place, own_places, search_faces, whole_place
 from dmlcsr_jax.models import TestTimeAugmentation, create_model, parse_labels, parse_logits, prepare_variables
 from dmlcsr_jax.pipeline.geometry import restore_crop
@@ -51,7 +52,7 @@ class FaceParser:
     Args:
       variables: `params` and `batch_stats`; those of the edge heads may be absent.
       metadata: classes, network, input size and preprocessing.
-      batch_size: images per call of the network.
+      batch_size: images per call of the network, which all devices of this host share.
       faces: "auto", "whole" or "detect", see above; None for "detect" if there is a detector, else "whole".
       detector: finds the faces of an image; None for `CenterFace()` if one is needed.
       augmentation: views whose logits are averaged, such as `TestTimeAugmentation(flip=True)`.
@@ -87,7 +88,7 @@ class FaceParser:
             if self._detector is None:
                 self._classes = face_classes(metadata.spec)
         model = create_model(metadata.spec.num_classes, **metadata.model)
-        self._variables = prepare_variables(model, variables)
+        self._devices = LocalDevices(prepare_variables(model, variables))
         options: dict[str, Any] = {
             "preprocessing": metadata.preprocessing,
             "augmentation": augmentation,
@@ -175,7 +176,7 @@ class FaceParser:
             batch = np.zeros((batch_size, *self.metadata.size, 3), np.uint8)
             for row, (image, matrix) in enumerate(chunk):
                 batch[row] = take_crop(image, matrix, self.metadata.size)
-            yield from np.asarray(network(self._variables, batch))[: len(chunk)]
+            yield from self._devices.run(network, batch)[: len(chunk)]
 
     def _assemble(self, image: np.ndarray, crops: tuple[FaceCrop, ...]) -> ParsedFace:
         """Maps the labels of the crops back to the image."""
