@@ -55,8 +55,12 @@ def run(command: "Command") -> None:
     actions: dict[str, Callable[[], None]] = {
         "prepare": lambda: modes.prepare(config),
         "train": lambda: modes.train(config, workdir),
-        "evaluate": lambda: modes.evaluate(
-            config, workdir, command.output or command.workdir or pathlib.Path("evaluation"), **shared
+        "evaluate": lambda: (
+            modes.evaluate_label_maps(config, command.predictions, command.output or pathlib.Path("evaluation"))
+            if command.predictions
+            else modes.evaluate(
+                config, workdir, command.output or command.workdir or pathlib.Path("evaluation"), **shared
+            )
         ),
         "predict": lambda: modes.predict(
             config,

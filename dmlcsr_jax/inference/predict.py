@@ -1,6 +1,8 @@
 """Parses many images and videos and writes the results to files."""
 
+import collections
 import contextlib
+import dataclasses
 import itertools
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +24,12 @@ from dmlcsr_jax.inference.photos import Input, Photo, Result, process_photos
 from dmlcsr_jax.inference.records import RecordWriter
 from dmlcsr_jax.inference.results import ResultWriter
 from dmlcsr_jax.inference.resuming import is_own_folder, unfinished, write_classes
-from dmlcsr_jax.inference.video import VideoReader, VideoWriter, smoothed
+from dmlcsr_jax.inference.video.smoothing import smoothed
 
 if TYPE_CHECKING:
     from dmlcsr_jax.inference.parser import FaceParser
+    from dmlcsr_jax.inference.video.reading import Frame, VideoReader
+    from dmlcsr_jax.inference.video.writing import VideoWriter
 
 _FRAMES_ON_SHEET = 10  # of each video
 
@@ -42,7 +46,7 @@ def predict(
     """Parses images and videos and writes the results into a folder.
 
     For an image NAME: NAME.png, NAME_overlay.jpg and so on (see `ResultWriter`), at the size of the image. For a video:
-    NAME/000000.png and so on, and NAME_overlay.mp4 without sound. For all inputs together: sheet_1.jpg, sheet_2.jpg,
+    NAME/000000.png and so on, and NAME_overlay.mp4 with its sound. For all inputs together: sheet_1.jpg, sheet_2.jpg,
     predictions.jsonl (a line for each photo, then one for each video: `name`, `file` and `ParsedFace.summary`; a video
     has one of each frame in `frames`, with its `time` in seconds), and classes.json with the names of the classes.
     Photos are decoded, parsed and written at the same time, a few of them at once.
@@ -143,37 +147,55 @@ class _Job:
             self._records.add(entry)
 
     def _write_video(self, name: str, path: pathlib.Path, progress: Progress) -> None:
+        # PyAV takes a seventh of a second to load, which photos need not wait for.
+        from dmlcsr_jax.inference.video.reading import VideoReader
+        from dmlcsr_jax.inference.video.writing import VideoWriter
+
         reader = VideoReader(path)
         task = progress.add_task("", total=reader.count or None, text=_shown(path.name))
         entries, faceless = [], 0
-        with VideoWriter(self._output / f"{name}_overlay.mp4", reader.rate) as writer:
-            for index, face in enumerate(smoothed(self._parse_frames(reader), self._options.smooth)):
+        overlay = self._output / f"{name}_overlay.mp4"
+        with VideoWriter(overlay, time_base=reader.time_base, rate=reader.rate, sound_of=reader) as writer:
+            for index, (frame, face) in enumerate(self._parse_frames(reader)):
                 faceless += not face.crops
                 if "json" in self._options.write:
-                    entries.append({"time": round(index / reader.rate, 6), **face.summary()})
-                self._write_frame(name, index, face, reader, writer)
+                    entries.append({"time": round(float(frame.time), 6), **face.summary()})
+                if index == 0:
+                    self._results.remove_frames(name)
+                self._write_frame(name, index, frame, face, reader.count, writer)
                 progress.advance(task)
         progress.remove_task(task)
-        self._record({"name": name, "file": str(path), "rate": reader.rate, "frames": entries})
+        if writer.lost_tracks:
+            _print(f"{overlay.name}: {writer.lost_tracks} audio tracks of unknown kind are left out")
+        self._record({"name": name, "file": str(path), "rate": float(reader.rate), "frames": entries})
         if faceless:
             self._faceless.append(f"{name} (in {faceless} frames)")
         reader.check()
 
-    def _write_frame(self, name: str, index: int, face: ParsedFace, reader: VideoReader, writer: VideoWriter) -> None:
+    def _write_frame(
+        self, name: str, index: int, frame: "Frame", face: ParsedFace, count: int, writer: "VideoWriter"
+    ) -> None:
         write = self._options.write
         self._results.write(name, face, frame=index)
-        on_sheet = "sheet" in write and index % max(1, reader.count // _FRAMES_ON_SHEET) == 0
+        on_sheet = "sheet" in write and index % max(1, count // _FRAMES_ON_SHEET) == 0
         if "overlays" in write or on_sheet:
             overlay = face.overlay(legend=False)
             if "overlays" in write:
-                writer.write(overlay)
+                writer.write(dataclasses.replace(frame, image=overlay))
             if on_sheet:
                 self._sheet.add(overlay, f"{name} {index}")
 
-    def _parse_frames(self, reader: VideoReader) -> Iterator[ParsedFace]:
-        frames = iter(reader)
-        while batch := list(itertools.islice(frames, self._parser.batch_size)):
-            yield from map(self._remapped, self._parser(batch))
+    def _parse_frames(self, reader: "VideoReader") -> Iterator[tuple["Frame", ParsedFace]]:
+        waiting: collections.deque[Frame] = collections.deque()
+
+        def faces() -> Iterator[ParsedFace]:
+            frames = iter(reader)
+            while batch := list(itertools.islice(frames, self._parser.batch_size)):
+                waiting.extend(batch)
+                yield from map(self._remapped, self._parser([frame.image for frame in batch]))
+
+        for face in smoothed(faces(), self._options.smooth):
+            yield waiting.popleft(), face
 
     def _remapped(self, face: ParsedFace) -> ParsedFace:
         return face.remapped(self._options.remap) if self._options.remap else face

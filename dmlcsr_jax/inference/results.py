@@ -50,6 +50,13 @@ class ResultWriter:
         """The folders of a video's frames."""
         return [self._output / base for _, _, base in self._bases(name)]
 
+    def remove_frames(self, name: str) -> None:
+        """Removes what an earlier run wrote for a video of this name, which may have been longer."""
+        for folder in self.frame_folders(name):
+            for path in folder.glob("*.png"):
+                if re.fullmatch(r"\d{6,}", path.stem):
+                    path.unlink()
+
     def write(self, name: str, face: ParsedFace, alpha: np.ndarray | None = None, frame: int | None = None) -> None:
         """Writes all but the overlay.
 

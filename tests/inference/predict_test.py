@@ -8,6 +8,7 @@ import threading
 import time
 import types
 import weakref
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -20,7 +21,9 @@ from dmlcsr_jax.inference import Detection, FaceCrop, ParsedFace, photos
 from dmlcsr_jax.inference.inputs import list_inputs
 from dmlcsr_jax.inference.options import FORMS, Options
 from dmlcsr_jax.inference.predict import predict
-from dmlcsr_jax.inference.video import VideoWriter
+from dmlcsr_jax.inference.video.reading import Frame
+from dmlcsr_jax.inference.video.writing import VideoWriter
+from tests.inference.clips import drawn, packets_of, times_of, write_clip
 
 SPEC = get_spec("celebamask_hq")
 
@@ -71,9 +74,9 @@ def folder(tmp_path):
     cv2.imwrite(str(folder / "empty.png"), np.zeros((30, 30, 3), np.uint8))
     (folder / "broken.jpg").write_text("not an image")
     (folder / "broken.mp4").write_text("not a video")
-    with VideoWriter(folder / "clip.mp4", 10) as writer:
-        for _ in range(7):
-            writer.write(half[..., ::-1])
+    with VideoWriter(folder / "clip.mp4", time_base=Fraction(1, 10), rate=Fraction(10)) as writer:
+        for index in range(7):
+            writer.write(Frame(half[..., ::-1], Fraction(index, 10)))
     return folder
 
 
@@ -278,3 +281,41 @@ def test_hosts_share_the_inputs(parser, tmp_path):
     assert [[entry["name"] for entry in host] for host in found] == [["0", "3", "6"], ["1", "4"], ["2", "5"]]
     assert {f"{i}.png" for i in range(7)} < set(files(tmp_path))
     assert {f"sheet-{i + 1:05d}-of-00003_1.jpg" for i in range(3)} < set(files(tmp_path))
+
+
+def test_a_video_keeps_its_times_and_its_sound(parser, tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", [0, 40, 41, 500, 2400], sound="aac")
+    predict(parser, [("clip", path)], output=tmp_path / "out", options=Options(FORMS, smooth=3))
+    overlay = tmp_path / "out" / "clip_overlay.mp4"
+    assert times_of(overlay) == times_of(path)
+    assert packets_of(overlay) == packets_of(path)
+    (video,) = lines(tmp_path / "out")
+    assert [frame["time"] for frame in video["frames"]] == [0, 0.04, 0.041, 0.5, 2.4]
+
+
+def test_a_shorter_film_of_the_same_name_leaves_no_old_frames(parser, tmp_path):
+    output = tmp_path / "out"
+    for count in (9, 4):
+        path = write_clip(tmp_path / "clip.mp4", range(0, 40 * count, 40))
+        options = Options(["labels", "overlays", "masks"], parts=["hair"])
+        predict(parser, [("clip", path)], output=output, options=options)
+        (output / "clip" / "notes.png").touch()  # the user's own
+    assert sorted(file.name for file in (output / "clip").iterdir()) == [
+        *(f"{i:06d}.png" for i in range(4)),
+        "notes.png",
+    ]
+    assert len(list((output / "clip_masks" / "hair").iterdir())) == 4
+    assert len(times_of(output / "clip_overlay.mp4")) == 4
+
+
+def test_a_film_that_ends_early_is_named_and_its_frames_are_kept(parser, tmp_path):
+    settings = {"codec": "mjpeg", "pix_fmt": "yuvj420p"}
+    path = write_clip(tmp_path / "clip.mkv", range(0, 800, 40), image=lambda _: drawn(3), **settings)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"clip\.mkv is incomplete after frame \d+; what was read is kept") as caught:
+        predict(parser, [("clip", path)], output=tmp_path / "out", options=Options(["labels", "overlays", "json"]))
+    count = int(str(caught.value).split("after frame ")[1].split(";")[0])
+    assert 0 < count < 20 and len(list((tmp_path / "out" / "clip").iterdir())) == count
+    assert len(times_of(tmp_path / "out" / "clip_overlay.mp4")) == count
+    (video,) = lines(tmp_path / "out")
+    assert len(video["frames"]) == count

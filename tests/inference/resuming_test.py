@@ -14,7 +14,7 @@ from dmlcsr_jax.files import write_bytes
 from dmlcsr_jax.inference import FaceCrop, ParsedFace
 from dmlcsr_jax.inference.options import Options
 from dmlcsr_jax.inference.predict import predict
-from dmlcsr_jax.inference.video import VideoWriter
+from tests.inference.clips import write_clip
 
 SPEC = get_spec("celebamask_hq")
 FORMS = ("labels", "overlays", "masks", "json")
@@ -117,10 +117,12 @@ def test_results_in_other_classes_are_refused(output):
 
 
 def test_a_video_is_done_when_its_last_file_is_there(tmp_path):
-    with VideoWriter(tmp_path / "clip.mp4", 10) as writer:
-        for _ in range(3):
-            writer.write(np.full((32, 32, 3), 255, np.uint8))
-    inputs = [("deep/clip", tmp_path / "clip.mp4")]
+    inputs = [
+        (
+            "deep/clip",
+            write_clip(tmp_path / "clip.mp4", [0, 40, 80], image=lambda _: np.full((32, 32, 3), 255, np.uint8)),
+        )
+    ]
     for write in (("labels", "overlays"), ("labels", "json")):
         output = tmp_path / "-".join(write)
         assert run(output, inputs, write=write) == 3 and run(output, inputs, write=write) == 0
