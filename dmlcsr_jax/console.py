@@ -21,11 +21,6 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def printable(text: str) -> str:
-    """A file name that is not UTF-8 cannot be printed as it is: its other bytes are shown as `\\udcXX`."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def progress_bar(description: str, *, transient: bool = False) -> Progress:
     """A bar with counts and time left, to be used as a context; each task has a field `text`, shown at its end.
 

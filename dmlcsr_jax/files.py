@@ -22,17 +22,9 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: pathlib.Path, data: bytes) -> None:
-    """Replaces a file, whole or not at all.
-
-    A killed process may leave a hidden file that ends in `.part`, which the next attempt to write `path` replaces.
-    """
-    temporary = path.with_name(f".{hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def printable(name: str) -> str:
+    """A file name as UTF-8 can have it: bytes that are not UTF-8 become escapes such as `\\xe9`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -53,3 +45,16 @@ def read_json_lines(path: pathlib.Path) -> list[dict[str, float]]:
         except json.JSONDecodeError:
             break
     return values
+
+
+def write_bytes(path: pathlib.Path, data: bytes) -> None:
+    """Replaces a file, whole or not at all.
+
+    A killed process may leave a hidden file that ends in `.part`, which the next attempt to write `path` replaces.
+    """
+    temporary = path.with_name(f".{hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

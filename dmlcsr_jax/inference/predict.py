@@ -12,10 +12,11 @@ import numpy as np
 from rich.markup import escape
 from rich.progress import Progress
 
-from dmlcsr_jax.console import console, printable, progress_bar
+from dmlcsr_jax.console import console, progress_bar
 from dmlcsr_jax.datasets import FaceSpec, get_spec
 from dmlcsr_jax.drawing.contact_sheet import ContactSheet
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.files import printable
 from dmlcsr_jax.inference.face import ParsedFace
 from dmlcsr_jax.inference.inputs import describe_left_out, is_video
 from dmlcsr_jax.inference.options import FORMS as FORMS
