@@ -168,10 +168,16 @@ class _Job:
         progress.remove_task(task)
         if writer.lost_tracks:
             _print(f"{overlay.name}: {writer.lost_tracks} audio tracks of unknown kind are left out")
-        self._record({"name": name, "file": str(path), "rate": float(reader.rate), "frames": entries})
+        entry = {"name": name, "file": str(path), "rate": float(reader.rate), "frames": entries}
         if faceless:
             self._faceless.append(f"{name} (in {faceless} frames)")
-        reader.check()
+        try:
+            reader.check()
+        except UserError as error:
+            entry["error"] = str(error)
+            raise
+        finally:
+            self._record(entry)
 
     def _write_frame(
         self, name: str, index: int, frame: "Frame", face: ParsedFace, count: int, writer: "VideoWriter"

@@ -11,12 +11,12 @@ from dmlcsr_jax.files import replacing
 def read_records(folder: pathlib.Path) -> dict[str, bool]:
     """The names in the files of all hosts, and whether results were written: an image without faces has none.
 
-    Lines that a killed process left cut are passed over.
+    Lines that a killed process left cut are passed over, and so are films that ended early.
     """
     found = {}
     for path in sorted(folder.glob("predictions*.jsonl")):
         with path.open("rb") as file:
-            found |= {entry["name"]: has_results(entry) for _, entry in _entries(file)}
+            found |= {entry["name"]: has_results(entry) for _, entry in _entries(file) if "error" not in entry}
     return found
 
 

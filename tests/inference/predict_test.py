@@ -318,4 +318,8 @@ def test_a_film_that_ends_early_is_named_and_its_frames_are_kept(parser, tmp_pat
     assert 0 < count < 20 and len(list((tmp_path / "out" / "clip").iterdir())) == count
     assert len(times_of(tmp_path / "out" / "clip_overlay.mp4")) == count
     (video,) = lines(tmp_path / "out")
-    assert len(video["frames"]) == count
+    assert len(video["frames"]) == count and "incomplete after frame" in video["error"]
+    options = Options(["labels", "overlays", "json"], skip_existing=True)
+    with pytest.raises(UserError, match="incomplete after frame"):
+        predict(parser, [("clip", path)], output=tmp_path / "out", options=options)
+    assert len(lines(tmp_path / "out")) == 1
