@@ -46,7 +46,7 @@ def run(command: "Command") -> None:
     environment.use_compilation_cache()
 
     from dmlcsr_jax import hosts, modes
-    from dmlcsr_jax.inference.predict import Options
+    from dmlcsr_jax.inference.options import Options
     from dmlcsr_jax.models import TestTimeAugmentation
 
     if command.distributed:
@@ -70,8 +70,16 @@ def run(command: "Command") -> None:
             workdir,
             command.paths,
             command.output or output / "predictions",
-            Options(command.write, command.remap, command.smooth, command.boxes),
+            Options(
+                write=command.write,
+                remap=command.remap,
+                smooth=command.smooth,
+                boxes=command.boxes,
+                parts=command.parts,
+                skip_existing=command.skip_existing,
+            ),
             faces=command.faces,
+            **({"batch_size": command.batch_size} if command.batch_size else {}),
             **shared,
         ),
         "export": lambda: modes.export(

@@ -59,6 +59,9 @@ class Command:
     paths: tuple[str, ...]
     output: pathlib.Path | None
     write: tuple[str, ...]
+    parts: tuple[str, ...]
+    batch_size: int | None
+    skip_existing: bool
     faces: Faces | None
     boxes: tuple[Box, ...]
     remap: str
@@ -104,6 +107,9 @@ def parse(argv: Sequence[str]) -> Command:
         paths=tuple(paths),
         output=pathlib.Path(given["output"]) if given["output"] else None,
         write=tuple(given["write"]),
+        parts=tuple(given["parts"]),
+        batch_size=given["batch_size"],
+        skip_existing=given["skip_existing"],
         faces=given["faces"],
         boxes=_read_boxes(given["boxes"]),
         remap=given["remap"],
@@ -141,7 +147,15 @@ def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
         "What predict (a folder; WORKDIR/predictions), export (WORKDIR/export), evaluate (WORKDIR, or ./evaluation "
         "without one) or convert (a file) writes.",
     )
-    define(flags.DEFINE_list, "write", "labels,overlays", "What predict writes: labels, overlays, sheet, json.")
+    define(
+        flags.DEFINE_list,
+        "write",
+        "labels,overlays",
+        "What predict writes: labels, overlays, masks (one per part), cutout (transparent around parts), sheet, json.",
+    )
+    define(flags.DEFINE_list, "parts", "", "predict: the parts in masks and cut-outs, such as hair,hat; all.")
+    define(flags.DEFINE_integer, "batch_size", None, "predict: images per call of the network; 4.")
+    define(flags.DEFINE_bool, "skip_existing", False, "predict: leave out inputs whose results are there already.")
     define(
         flags.DEFINE_enum,
         "faces",
@@ -220,6 +234,8 @@ def _check_command(command: Command) -> None:
     needs_config = not alone and not (command.mode == "predict" and command.paths)
     if needs_config and not len(command.config):
         raise UserError("name a configuration, such as --config=quickstart")
+    if command.batch_size is not None and command.batch_size < 1:
+        raise UserError(f"--batch_size={command.batch_size}: give 1 image or more")
     if command.mode == "convert" and not command.output and len(command.paths) != 1:
         raise UserError(
             f"--mode=convert needs one file of weights, or --output=FILE to write one, not {len(command.paths)} files"

@@ -7,29 +7,33 @@ from absl import logging
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dmlcsr_jax.files import printable
+
 console = Console()
-_warnings: dict[str, int] = {}  # of this run, and how often each was given
+_warnings: dict[str, tuple[str, int]] = {}  # of this run: as shown, and how often each was given
 
 
-def warn(text: str) -> None:
-    """Prints a warning when it is given for the first time in a run; `repeat_warnings` has it again at the end."""
-    _warnings[text] = _warnings.get(text, 0) + 1
-    if _warnings[text] == 1:
-        print_plain(f"warning: {text}")
+def warn(text: str, *, example: str = "") -> None:
+    """Prints a warning the first time in a run, with an example; `repeat_warnings` has it again at the end."""
+    shown = f"{text} (such as {example})" if example else text
+    first, count = _warnings.get(text, (shown, 0))
+    _warnings[text] = first, count + 1
+    if not count:
+        print_plain(f"warning: {shown}")
 
 
 def repeat_warnings() -> None:
     """Prints the warnings of the run once more, with their counts, and forgets them."""
     if _warnings:
         print_plain(f"{len(_warnings)} warning{'s' * (len(_warnings) > 1)} in this run:")
-    for text, count in _warnings.items():
-        print_plain(f"warning{f' ({count} times)' * (count > 1)}: {text}")
+    for shown, count in _warnings.values():
+        print_plain(f"warning{f' ({count} times)' * (count > 1)}: {shown}")
     _warnings.clear()
 
 
 def print_plain(line: str) -> None:
     """Prints a line as it is: brackets are no markup, nothing is colored, and the terminal breaks it."""
-    console.print(line.encode(errors="replace").decode(), markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Files that are whole or absent, and files of JSON lines."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -44,3 +45,16 @@ def read_json_lines(path: pathlib.Path) -> list[dict[str, float]]:
         except json.JSONDecodeError:
             break
     return values
+
+
+def write_bytes(path: pathlib.Path, data: bytes) -> None:
+    """Replaces a file, whole or not at all.
+
+    A killed process may leave a hidden file that ends in `.part`, which the next attempt to write `path` replaces.
+    """
+    temporary = path.with_name(f".{hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -43,6 +43,11 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def own_place() -> tuple[int, int]:
+    """The index of this process and the number of processes."""
+    return jax.process_index(), jax.process_count()
+
+
 def first_then_others(function: Callable[[], Result]) -> Result:
     """Calls a function in the first process and then in the others, which find what it left on disk."""
     results = [function()] if is_first() else []

@@ -182,11 +182,18 @@ def predict(
 ) -> None:
     """Parses images and videos; without any named, some examples of `config.evaluation.split`.
 
-    `parser_options` are those of `FaceParser.load`.
+    Several processes share them. `parser_options` are those of `FaceParser.load`.
     """
-    inputs = list_inputs(paths) if paths else None
+    files, left_out = list_inputs(paths, output) if paths else (None, {})
     parser = FaceParser.load(workdir, **parser_options)
-    prediction.predict(parser, inputs or example_images(config), output=output, options=options)
+    prediction.predict(
+        parser,
+        files or example_images(config),
+        output=output,
+        options=options,
+        left_out=left_out,
+        host=hosts.own_place(),
+    )
 
 
 def example_images(config: ConfigDict) -> list[tuple[str, pathlib.Path | np.ndarray]]:

@@ -33,6 +33,8 @@ def parse(*arguments):
         ([RECIPE, "--workdir=x", "--mode=dance"], ["dance", "evaluate"]),
         ([RECIPE, "--workdir=x", "--wordir=y"], ["wordir"]),
         ([RECIPE, "--workdir=x", "--mode=predict", "--scales=big"], ["--scales=big", "0.75"]),
+        (["--mode=predict", "--batch_size=0", "a.jpg"], ["--batch_size=0"]),
+        (["--mode=predict", "--batch_size=many", "a.jpg"], ["batch_size", "many"]),
         ([RECIPE, "--workdir=x", "--mode=convert", "a.pth", "b.pth"], ["one file of weights", "2 files"]),
     ],
 )
@@ -94,6 +96,14 @@ def test_boxes_are_read():
     for boxes in ("1,2,3", "a,b,c,d"):
         with pytest.raises(UserError, match=f"--boxes={boxes}: give LEFT,TOP,RIGHT,BOTTOM"):
             parse("--mode=predict", f"--boxes={boxes}", "photo.jpg")
+
+
+def test_parts_and_resuming_are_read():
+    command = parse("--mode=predict", "--write=masks,cutout", "--parts=hair,hat", "--batch_size=8", "a.jpg")
+    assert (command.write, command.parts) == (("masks", "cutout"), ("hair", "hat"))
+    assert (command.batch_size, command.skip_existing) == (8, False)
+    command = parse("--mode=predict", "--skip_existing", "a.jpg")
+    assert (command.parts, command.batch_size, command.skip_existing) == ((), None, True)
 
 
 def test_two_command_lines_do_not_share_state():

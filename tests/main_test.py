@@ -127,7 +127,7 @@ def test_predict_writes_maps_at_the_size_of_each_image(killed_run, tmp_path):
     workdir.joinpath("config.json").rename(tmp_path / "config.json")  # named images need none
     run(f"--workdir={workdir}", "--mode=predict", f"--output={output}", "--write=json", tmp_path / "*.jpg")
     (tmp_path / "config.json").rename(workdir / "config.json")
-    assert len(json.loads((output / "predictions.json").read_text())["pictures"]) == 2
+    assert len((output / "predictions.jsonl").read_text().splitlines()) == 2
     (tmp_path / "broken.jpg").write_text("no image")
     line = fails(f"--workdir={workdir}", "--mode=predict", f"--output={output}", tmp_path / "broken.jpg")
     assert "broken.jpg" in line

@@ -53,7 +53,7 @@ def reduce_depth(image: Image.Image, data: bytes = b"") -> Shallow:
         depth, note = (stated if largest < 2**stated else full), ""
     else:
         depth = next((bits for bits in _DEPTHS if largest < 2**bits), full)
-        note = f"its {full}-bit values reach only {largest}, so they are read as {depth} bits" if depth < full else ""
+        note = f"{full}-bit values that fit into {depth} bits are read as {depth} bits" if depth < full else ""
     return Shallow(_to_8_bits(values, min(depth, full)), note)
 
 

@@ -1,7 +1,7 @@
 """A parallel `map`."""
 
 import collections
-import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
@@ -11,22 +11,42 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Iterator[R]:
+def parallel_map(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    workers: int | None = None,
+    *,
+    ahead: int | None = None,
+    weigh: Callable[[T], float] = lambda item: 0,
+    heaviest: float = math.inf,
+) -> Iterator[R]:
     """`map` on threads. Results are in order, and only a few items are processed ahead of the reader.
 
     Args:
       function: called with one item; its errors are raised here.
       items: any iterable.
       workers: number of threads; one per core if None.
+      ahead: how many items are processed ahead; four per thread if None.
+      weigh: the weight of an item, such as its pixels; called by the reader.
+      heaviest: the most that the items ahead weigh together, unless one alone is heavier.
     """
     workers = workers or os.cpu_count() or 1
-    items = iter(items)
+    ahead = ahead or 4 * workers
+    pending: collections.deque[tuple[futures.Future[R], float]] = collections.deque()
+    total = 0.0
     with futures.ThreadPoolExecutor(workers) as pool:
-        pending = collections.deque(pool.submit(function, item) for item in itertools.islice(items, 4 * workers))
         try:
+            for item in items:
+                weight = weigh(item)
+                while pending and (len(pending) >= ahead or total + weight > heaviest):
+                    total -= pending[0][1]
+                    yield pending.popleft()[0].result()
+                pending.append((pool.submit(function, item), weight))
+                total += weight
+                if pending[0][0].done():  # results do not wait until enough items are ahead
+                    total -= pending[0][1]
+                    yield pending.popleft()[0].result()
             while pending:
-                result = pending.popleft().result()
-                pending.extend(pool.submit(function, item) for item in itertools.islice(items, 1))
-                yield result
+                yield pending.popleft()[0].result()
         finally:
             pool.shutdown(cancel_futures=True)

@@ -13,10 +13,10 @@ _CAPTION_LENGTH = 32  # characters
 
 
 class ContactSheet:
-    """Writes `sheet_1.jpg`, `sheet_2.jpg` and so on into a folder, 20 images on each."""
+    """Writes `sheet_1.jpg`, `sheet_2.jpg` and so on into a folder, 20 images on each; `name` replaces `sheet`."""
 
-    def __init__(self, folder: pathlib.Path):
-        self._folder = folder
+    def __init__(self, folder: pathlib.Path, name: str = "sheet"):
+        self._folder, self._name = folder, name
         self._tiles: list[np.ndarray] = []
         self._sheets = 0
 
@@ -35,7 +35,7 @@ class ContactSheet:
         rows = [self._tiles[start : start + columns] for start in range(0, len(self._tiles), columns)]
         rows[-1] = rows[-1] + [empty] * (columns - len(rows[-1]))
         self._sheets += 1
-        write_image(self._folder / f"sheet_{self._sheets}.jpg", np.vstack([np.hstack(row) for row in rows]))
+        write_image(self._folder / f"{self._name}_{self._sheets}.jpg", np.vstack([np.hstack(row) for row in rows]))
         self._tiles.clear()
 
 

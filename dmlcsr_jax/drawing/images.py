@@ -8,13 +8,14 @@ import numpy as np
 
 from dmlcsr_jax.datasets.images import encode_image, encode_jpeg
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.files import write_bytes
 
 _JPEG_QUALITY = 95
 _JPEG_SIDE = 65500  # pixels, the limit of libjpeg
 
 
 def write_image(path: pathlib.Path, image: np.ndarray) -> None:
-    """Writes an [H, W, 3] uint8 RGB image as JPEG if the path ends in .jpg, else as PNG.
+    """Writes an [H, W, 3] uint8 RGB image as JPEG if the path ends in .jpg, else as PNG; whole or not at all.
 
     Raises:
       UserError: a side is longer than a JPEG can be.
@@ -24,7 +25,8 @@ def write_image(path: pathlib.Path, image: np.ndarray) -> None:
         raise UserError(
             f"{path} cannot be written: the sides of a JPEG have at most {_JPEG_SIDE} pixels; leave overlays out"
         )
-    path.write_bytes(encode_jpeg(image, quality=_JPEG_QUALITY) if path.suffix == ".jpg" else encode_image(image))
+    data = encode_jpeg(image, quality=_JPEG_QUALITY) if path.suffix == ".jpg" else encode_image(image)
+    write_bytes(path, data)
 
 
 def resize_longer_side(image: np.ndarray, side: int) -> np.ndarray:

@@ -20,10 +20,11 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, spec: FaceSpec, *, opaci
       [H, W, 3] uint8 RGB, a new array.
     """
     result = image.copy()
+    shown = np.zeros(256, np.uint8)
+    shown[1 : spec.num_classes] = 1
     for rows in strips(labels):
         mixed = cv2.addWeighted(colorize(labels[rows], spec), opacity, image[rows], 1 - opacity, 0)
-        shown = (labels[rows] != 0) & (labels[rows] < spec.num_classes)
-        np.copyto(result[rows], mixed, where=shown[..., None])
+        cv2.copyTo(mixed, cv2.LUT(labels[rows], shown), result[rows])
     return result
 
 

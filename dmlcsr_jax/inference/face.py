@@ -3,17 +3,21 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 
 from dmlcsr_jax.datasets import FaceSpec, get_spec
 from dmlcsr_jax.datasets.remapping import remap_table
+from dmlcsr_jax.drawing.cutouts import cut_out
 from dmlcsr_jax.drawing.label_maps import count_pixels
 from dmlcsr_jax.drawing.legend import draw_legend
 from dmlcsr_jax.drawing.overlay import draw_overlay
 from dmlcsr_jax.inference.detector import Detection
+
+# Sums of probabilities: [C, K] float32 weights of the classes -> [H, W, K] float32 at the size of the image.
+ProbabilitySums: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ class ParsedFace:
     labels: np.ndarray
     spec: FaceSpec
     crops: tuple[FaceCrop, ...] = ()
-    _compute_probabilities: Callable[[], np.ndarray] | None = dataclasses.field(default=None, repr=False)
+    _sum_probabilities: ProbabilitySums | None = dataclasses.field(default=None, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -64,9 +68,34 @@ class ParsedFace:
         Raises:
           ValueError: this object was not made by a parser.
         """
-        if self._compute_probabilities is None:
+        return self._sums(np.eye(self.spec.num_classes, dtype=np.float32))
+
+    def alpha(self, *names: str) -> np.ndarray:
+        """How opaque each pixel of the named parts is: the sum of their probabilities, soft along their edges.
+
+        It runs the network once more but, unlike `probabilities`, needs only one plane of the image's size.
+
+        Args:
+          *names: names of parts; none for all but the background.
+
+        Returns:
+          [H, W] uint8, 0..255.
+
+        Raises:
+          ValueError: a name is not one of the parts, or this object was not made by a parser.
+        """
+        weights = np.zeros((self.spec.num_classes, 1), np.float32)
+        weights[[self.spec.class_id(name) for name in names or self.names[1:]]] = 1
+        return np.rint(255 * np.clip(self._sums(weights)[..., 0], 0, 1)).astype(np.uint8)
+
+    def cutout(self, *names: str) -> np.ndarray:
+        """The image with `alpha` of the named parts, [H, W, 4] uint8 RGBA; transparent pixels keep their colors."""
+        return cut_out(self.image, self.alpha(*names))
+
+    def _sums(self, weights: np.ndarray) -> np.ndarray:
+        if self._sum_probabilities is None:
             raise ValueError("only a face from a FaceParser has probabilities")
-        return self._compute_probabilities()
+        return self._sum_probabilities(weights)
 
     def mask(self, *names: str, dilate: int = 0, feather: float = 0.0) -> np.ndarray:
         """The union of the named parts.
@@ -120,15 +149,12 @@ class ParsedFace:
         spec = get_spec(target) if isinstance(target, str) else target
         table = remap_table(self.spec, spec, others=others)
 
-        def probabilities() -> np.ndarray:
-            sums = np.zeros((self.spec.num_classes, spec.num_classes), np.float32)
-            numbers = table[: self.spec.num_classes]
-            known = np.flatnonzero(numbers < spec.num_classes)
-            sums[known, numbers[known]] = 1
-            return self.probabilities @ sums
-
+        merged = np.zeros((self.spec.num_classes, spec.num_classes), np.float32)
+        numbers = table[: self.spec.num_classes]
+        known = np.flatnonzero(numbers < spec.num_classes)
+        merged[known, numbers[known]] = 1
         crops = tuple(dataclasses.replace(crop, labels=table[crop.labels]) for crop in self.crops)
-        return ParsedFace(self.image, table[self.labels], spec, crops, probabilities)
+        return ParsedFace(self.image, table[self.labels], spec, crops, lambda weights: self._sums(merged @ weights))
 
     def summary(self) -> dict[str, Any]:
         """Sizes and positions as plain JSON values.

@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import warn
+from dmlcsr_jax.datasets.formats import HEIF_EXTRA, lacks_heif
 from dmlcsr_jax.datasets.images import decode, rgb_array
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.types import Array
@@ -65,7 +66,9 @@ def read_image(path: pathlib.Path) -> np.ndarray:
         raise UserError(f"{path} cannot be read ({error.strerror}); name an image file") from error
     if not data:
         raise UserError(f"{path} is empty; replace it by a whole JPEG or PNG file")
+    if lacks_heif(data):
+        raise UserError(f"{path} is a HEIF file; {HEIF_EXTRA} reads it")
     decoded = decode(data, path)
     if decoded.note:
-        console.print(f"warning: {path}: {decoded.note}", markup=False, highlight=False, soft_wrap=True)
+        warn(decoded.note, example=str(path))
     return decoded.pixels

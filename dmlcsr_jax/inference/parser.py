@@ -19,6 +19,7 @@ from dmlcsr_jax.inference.detector import CenterFace, Detection, Detector, take_
 from dmlcsr_jax.inference.face import FaceCrop, ParsedFace
 from dmlcsr_jax.inference.finding import face_classes, is_framed
 from dmlcsr_jax.inference.images import ImageLike, as_arrays
+from dmlcsr_jax.inference.local_devices import LocalDevices
 from dmlcsr_jax.inference.searching import Place, own_places, search_faces, whole_place
 from dmlcsr_jax.models import TestTimeAugmentation, create_model, parse_labels, parse_logits, prepare_variables
 from dmlcsr_jax.pipeline.geometry import restore_crop
@@ -51,7 +52,7 @@ class FaceParser:
     Args:
       variables: `params` and `batch_stats`; those of the edge heads may be absent.
       metadata: classes, network, input size and preprocessing.
-      batch_size: images per call of the network.
+      batch_size: images per call of the network, which all devices of this host share.
       faces: "auto", "whole" or "detect", see above; None for "detect" if there is a detector, else "whole".
       detector: finds the faces of an image; None for `CenterFace()` if one is needed.
       augmentation: views whose logits are averaged, such as `TestTimeAugmentation(flip=True)`.
@@ -87,7 +88,7 @@ class FaceParser:
             if self._detector is None:
                 self._classes = face_classes(metadata.spec)
         model = create_model(metadata.spec.num_classes, **metadata.model)
-        self._variables = prepare_variables(model, variables)
+        self._devices = LocalDevices(prepare_variables(model, variables))
         options: dict[str, Any] = {
             "preprocessing": metadata.preprocessing,
             "augmentation": augmentation,
@@ -175,7 +176,7 @@ class FaceParser:
             batch = np.zeros((batch_size, *self.metadata.size, 3), np.uint8)
             for row, (image, matrix) in enumerate(chunk):
                 batch[row] = take_crop(image, matrix, self.metadata.size)
-            yield from np.asarray(network(self._variables, batch))[: len(chunk)]
+            yield from self._devices.run(network, batch)[: len(chunk)]
 
     def _assemble(self, image: np.ndarray, crops: tuple[FaceCrop, ...]) -> ParsedFace:
         """Maps the labels of the crops back to the image."""
@@ -187,13 +188,16 @@ class FaceParser:
             for crop in crops:
                 restored = restore_crop(crop.labels, crop.matrix, width, height)
                 np.copyto(labels, restored, where=restored != 0)
-        return ParsedFace(image, labels, self.spec, crops, lambda: self._image_probabilities(image, crops))
+        return ParsedFace(image, labels, self.spec, crops, partial(self._sum_probabilities, image, crops))
 
-    def _image_probabilities(self, image: np.ndarray, crops: tuple[FaceCrop, ...]) -> np.ndarray:
-        """[H, W, C] float32; where crops overlap, the values are from the crop whose label is shown."""
+    def _sum_probabilities(self, image: np.ndarray, crops: tuple[FaceCrop, ...], weights: np.ndarray) -> np.ndarray:
+        """[H, W, K] float32 probabilities, weighted by [C, K].
+
+        Where crops overlap, the values are from the crop whose label is shown; outside all of them is background.
+        """
         height, width, _ = image.shape
-        result = np.zeros((height, width, self.spec.num_classes), np.float32)
-        result[..., 0] = 1
+        result = np.empty((height, width, weights.shape[1]), np.float32)
+        result[:] = weights[0]
         labels = np.zeros((height, width), np.uint8)
         values = self._run(self._probabilities, [(image, crop.matrix) for crop in crops])
         for crop, probabilities in zip(crops, values, strict=True):
@@ -201,9 +205,11 @@ class FaceParser:
             covered = restore_crop(np.ones(self.metadata.size, np.uint8), crop.matrix, width, height) > 0
             chosen = covered & ((restored != 0) | (labels == 0))
             labels[chosen] = restored[chosen]
-            for number in range(self.spec.num_classes):
-                warped = _restore_plane(probabilities[..., number], crop.matrix, (width, height))
-                np.copyto(result[..., number], warped, where=chosen)
+            sums = probabilities @ weights
+            for plane in range(weights.shape[1]):
+                np.copyto(
+                    result[..., plane], _restore_plane(sums[..., plane], crop.matrix, (width, height)), where=chosen
+                )
         return result
 
 

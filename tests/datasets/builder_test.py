@@ -200,3 +200,23 @@ def test_parallel_map_keeps_the_order_and_reads_few_items_ahead():
     results = parallel_map(lambda x: x * x, items(), workers=2)
     assert list(itertools.islice(results, 20)) == [i * i for i in range(20)]
     assert len(taken) <= 20 + 4 * 2
+
+
+def test_parallel_map_keeps_the_weight_ahead_low():
+    weights, ahead, most = [3, 3, 3, 9, 30, 1, 1, 1, 1, 8, 2, 40, 1], [], []
+    taken = []
+
+    def items():
+        for weight in weights:
+            taken.append(weight)
+            yield weight
+
+    def weigh(weight):
+        return weight
+
+    for done, result in enumerate(parallel_map(lambda x: x, items(), 2, ahead=5, weigh=weigh, heaviest=10), 1):
+        ahead.append(result)
+        most.append(taken[done:])
+    assert ahead == weights
+    assert all(sum(waiting[:-1]) <= 10 or len(waiting) <= 2 for waiting in most)  # the last one only waits to start
+    assert all(len(waiting) <= 6 for waiting in most)

@@ -17,7 +17,7 @@ LABELS[25:28, 43:47] = SPEC.class_id("l_eye")
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
 CROP = FaceCrop(None, np.eye(2, 3), LABELS)
 PROBABILITIES = np.eye(19, dtype=np.float32)[LABELS]
-FACE = ParsedFace(IMAGE, LABELS, SPEC, (CROP,), lambda: PROBABILITIES)
+FACE = ParsedFace(IMAGE, LABELS, SPEC, (CROP,), lambda weights: PROBABILITIES @ weights)
 
 
 def test_masks_grow_shrink_and_soften():
