@@ -13,7 +13,7 @@ ALLOWED = {
     "errors": set(),
     "fields": {"errors"},
     "files": set(),
-    "console": set(),
+    "console": {"files"},
     "types": {"fields"},
     "environment": set(),
     "hosts": {"console", "errors"},
