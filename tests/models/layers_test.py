@@ -147,11 +147,11 @@ def test_devices_share_statistics_that_are_exact_if_the_mean_is_far_from_zero(ac
     np.testing.assert_allclose(np.reshape(y, (-1, 2)), expected, atol=1e-3)
 
 
-@pytest.mark.parametrize(("backbone", "remat"), [("tiny", False), ("tiny", True), ("efficientnet_lite0", True)])
-def test_a_norm_synchronizes_once_in_each_direction(backbone, remat):
+@pytest.mark.parametrize("remat", [False, True])
+def test_a_norm_synchronizes_once_in_each_direction(remat):
     """Not twice forward, and not again where the backward pass recomputes."""
-    encoder = get_backbone(backbone, make=LayerFactory(axis_name="batch"), width=8, remat=remat)
-    alone = get_backbone(backbone, make=LayerFactory(), width=8)
+    encoder = get_backbone("tiny", make=LayerFactory(axis_name="batch"), width=8, remat=remat)
+    alone = get_backbone("tiny", make=LayerFactory(), width=8)
     x = jax.ShapeDtypeStruct((2, 1, 64, 64, 3), jnp.float32)
     variables = jax.eval_shape(lambda x: alone.init(jax.random.key(0), x, False), x.update(shape=x.shape[1:]))
 
@@ -183,13 +183,19 @@ def test_bfloat16_keeps_the_relations_of_channels():
     params = variables["params"]
     without = {**variables, "params": params | {"conv_adj": {"kernel": 0 * params["conv_adj"]["kernel"]}}}
 
-    def nodes(dtype, variables):
+    def effect(dtype):
         graph = DualGraph(LayerFactory(dtype))
         captured = {"capture_intermediates": lambda module, _: module.name == "bn_wg"}
-        _, state = graph.apply(variables, x.astype(dtype), True, mutable=["batch_stats", "intermediates"], **captured)
-        return np.asarray(state["intermediates"]["bn_wg"]["__call__"][0], np.float64).ravel()
 
-    effects = [nodes(dtype, variables) - nodes(dtype, without) for dtype in (jnp.float32, jnp.bfloat16)]
+        @jax.jit
+        def nodes(variables):
+            mutable = ["batch_stats", "intermediates"]
+            _, state = graph.apply(variables, x.astype(dtype), True, mutable=mutable, **captured)
+            return state["intermediates"]["bn_wg"]["__call__"][0].astype(jnp.float32)
+
+        return np.ravel(nodes(variables) - nodes(without))
+
+    effects = effect(jnp.float32), effect(jnp.bfloat16)
     assert np.corrcoef(*effects)[0, 1] > 0.95
 
 

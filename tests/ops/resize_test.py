@@ -69,9 +69,9 @@ def test_dense_products_are_equal_to_the_formula(size, target, monkeypatch):
         np.testing.assert_allclose((gradient * x).sum(), (reference(x, target) * weights).sum())
 
 
-@pytest.mark.parametrize(("platform", "gathers", "products"), [("cpu", 14, 0), ("cuda", 14, 0), ("tpu", 0, 4)])
+@pytest.mark.parametrize(("platform", "gathers", "products"), [("cpu", 11, 0), ("cuda", 11, 0), ("tpu", 0, 4)])
 def test_tpus_multiply_and_others_gather(platform, gathers, products):
-    """For both axes forward and backward: 2 taps each forward, 5 each backward."""
+    """For both axes forward and backward: 2 taps each forward, 4 and 3 backward."""
     gradient = jax.jit(jax.value_and_grad(lambda x: jnp.square(resize_bilinear(x, (60, 33))).sum()))
     traced = gradient.trace(jax.ShapeDtypeStruct((2, 30, 17, 4), jnp.bfloat16))
     text = traced.lower(lowering_platforms=(platform,)).as_text()
