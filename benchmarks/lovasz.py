@@ -1,9 +1,10 @@
-"""Times Lovász-softmax, forward and backward, against PyTorch class by class.
+"""Times Lovász-softmax, forward and backward, in every way of ranking and against PyTorch class by class.
 
     python -m benchmarks.lovasz [--size=473] [--batch=2] [--repeats=5]
 
-The probabilities of 19 classes are random, most of them close to the labels of drawn faces. Ours runs as in training
-(on the CPU by counting) and exactly (by sorting); PyTorch sorts. "gradient off" is the largest difference from the
+The probabilities of 19 classes are random, most of them close to the labels of drawn faces. Ours runs as in training on
+this device, and in each of the three ways: "counted" (as on a CPU), "keyed" (one sort of integers, as on a GPU or TPU)
+and "sorted" (exact). PyTorch sorts. "gradient off" is the largest difference from the
 gradient of PyTorch, relative to the largest value; "cosine" is the cosine of the angle between the two gradients.
 """
 
@@ -16,7 +17,9 @@ import numpy as np
 from benchmarks import peers, side_by_side, workload
 from benchmarks.side_by_side import OURS, Run
 from benchmarks.workload import NUM_CLASSES, Workload
-from dmlcsr_jax.losses import lovasz
+from dmlcsr_jax.losses import jaccard_steps, lovasz
+
+WAYS = ("counted", "keyed", "sorted")
 
 
 def random_probabilities(labels: np.ndarray) -> np.ndarray:
@@ -27,11 +30,12 @@ def random_probabilities(labels: np.ndarray) -> np.ndarray:
     return np.asarray(jax.nn.softmax(logits))
 
 
-def ours(probabilities: np.ndarray, labels: np.ndarray, *, exact: bool = False) -> Run:
-    """Loss and gradient by this package."""
+def ours(probabilities: np.ndarray, labels: np.ndarray, *, way: str = "") -> Run:
+    """Loss and gradient by this package, in one of `WAYS`, or "" for the device's own."""
     function = jax.jit(jax.value_and_grad(lovasz.lovasz_softmax))
     arguments = jax.device_put((probabilities, labels.astype(np.int32)))
-    with mock.patch.object(lovasz, "_COUNT_FROM", np.inf if exact else lovasz._COUNT_FROM):
+    steps = getattr(jaccard_steps, f"{way}_steps") if way else lovasz._jaccard_steps
+    with mock.patch.object(lovasz, "_jaccard_steps", steps):
         return workload.blocking(function.lower(*arguments).compile(), *arguments)
 
 
@@ -53,7 +57,7 @@ def main() -> None:
     arguments = random_probabilities(labels), labels
     makers = {
         OURS: partial(ours, *arguments),
-        f"{OURS}, exact": partial(ours, *arguments, exact=True),
+        **{f"{OURS}, {way}": partial(ours, *arguments, way=way) for way in WAYS},
         "PyTorch": partial(peers.torch_side, "lovasz_softmax", *arguments),
     }
     results = side_by_side.take_turns(makers, flags.repeats)
@@ -64,7 +68,8 @@ def main() -> None:
         off = {name: side_by_side.relative_difference(gradient, reference) for name, (_, gradient) in found.items()}
         columns["gradient off"] = {name: f"{value:.1e}" for name, value in off.items()}
         columns["cosine"] = {name: f"{cosine(gradient, reference):.8f}" for name, (_, gradient) in found.items()}
-    title = f"Lovász-softmax and its gradient, {flags.batch} x {flags.size}² x {NUM_CLASSES}, float32"
+    device = jax.devices()[0].device_kind
+    title = f"Lovász-softmax and its gradient, {flags.batch} x {flags.size}² x {NUM_CLASSES}, float32, on {device}"
     side_by_side.print_table(title, results, columns)
 
 

@@ -6,15 +6,17 @@ Sizes and batches are paired. Both sides start from the same random weights and 
 turns, each in its own process; "first loss" shows that they compute the same. Peak memory is measured in further
 processes: parameters and optimizer are included, compilation and libraries are not; on a GPU it is what is allocated
 there. `--remat` adds our step with rematerialized residual blocks. For bfloat16 PyTorch uses automatic mixed precision,
-and on a GPU channels-last. On an accelerator the table adds the share of the chip's peak, from the operations that XLA
-counts in the step without rematerialization.
+and on a GPU channels-last. On an accelerator in bfloat16 the table adds what a step without rematerialization computes
+per second, as a share of the chip's peak and of what one large bfloat16 product reaches there.
 """
 
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from benchmarks import peers, side_by_side, workload
@@ -22,6 +24,7 @@ from benchmarks.side_by_side import OURS, Run
 from benchmarks.workload import Workload
 from dmlcsr_jax.devices import AXIS, replicate, shard
 from dmlcsr_jax.losses import LossWeights
+from dmlcsr_jax.models import init_variables
 from dmlcsr_jax.training.optimizer import OptimizerSettings, make_optimizer
 from dmlcsr_jax.training.state import TrainState, create_state
 from dmlcsr_jax.training.steps import make_train_step
@@ -75,13 +78,38 @@ def ours(work: Workload, *, remat: bool = False) -> Run:
     return run
 
 
-def share_of_peak(work: Workload, seconds: float) -> str:
-    """The step's operations per second in percent of the chip's peak; "" if the peak is unknown."""
-    peak = PEAKS.get(jax.local_devices()[0].device_kind)
-    if peak is None or work.dtype != "bfloat16":
-        return ""
-    step, state, batch = prepared_step(work)
-    return f"{step.lower(state, batch).cost_analysis()['flops'] / seconds / peak:.1%}"
+def count_operations(work: Workload) -> float:
+    """Floating-point operations of a step: three times those of the network's forward pass, by direct convolutions.
+
+    XLA counts them in the program for a GPU; that for a CPU has Winograd's convolutions, which need half as many.
+    """
+    model = work.model()
+    variables = jax.eval_shape(lambda: init_variables(model, 0))
+    images = jax.ShapeDtypeStruct((work.batch, work.size, work.size, 3), jnp.float32)
+    lowered = jax.jit(model.apply).trace(variables, images).lower(lowering_platforms=("cuda",))
+    return 3 * lowered.cost_analysis()["flops"]
+
+
+def product_rate(size: int = 8192, products: int = 20) -> float:
+    """Operations per second in a chain of square bfloat16 products."""
+    factor = (jax.random.normal(jax.random.key(0), (size, size)) / size**0.5).astype(jnp.bfloat16)
+    chain = jax.jit(lambda x: jax.lax.fori_loop(0, products, lambda _, y: y @ x, x))
+    run = workload.blocking(chain, factor)
+    run()
+    return 2 * products * size**3 / min(side_by_side.timed(run) for _ in range(3))
+
+
+def shares(work: Workload, seconds: Mapping[str, float]) -> dict[str, dict[str, str]]:
+    """Columns of the table: the step's operations per second in percent of what the chip can do in bfloat16."""
+    if work.dtype != "bfloat16" or not workload.on_accelerator():
+        return {}
+    operations = count_operations(work)
+    rates = {"of the peak": PEAKS.get(jax.local_devices()[0].device_kind), "of a product": product_rate()}
+    return {
+        heading: {name: f"{operations / time / rate:.1%}" for name, time in seconds.items()}
+        for heading, rate in rates.items()
+        if rate is not None
+    }
 
 
 def measure(work: Workload, *, remat: bool, repeats: int) -> None:
@@ -97,9 +125,8 @@ def measure(work: Workload, *, remat: bool, repeats: int) -> None:
         "peak GB": {name: f"{size / 1e9:.2f}" for name, size in memory.items()},
         "of ours": {name: f"{size / memory[OURS]:.2f}" for name, size in memory.items()},
         "first loss": {name: f"{loss:.5f}" for name, loss in results.first.items()},
+        **shares(work, results.seconds),
     }
-    if workload.on_accelerator():
-        columns["of the peak"] = {name: share_of_peak(work, seconds) for name, seconds in results.seconds.items()}
     side_by_side.print_table(f"training step: {work}, on {jax.devices()[0].device_kind}", results, columns)
 
 

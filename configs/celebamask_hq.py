@@ -7,8 +7,9 @@
 
 RAW is the unpacked official archive: CelebA-HQ-img, CelebAMask-HQ-mask-anno, CelebA-HQ-to-CelebA-mapping.txt.
 Expected test scores, from the paper: mean F1 86.1, mean IoU 77.8. The full schedule has not been run here.
-Expected time: 24,183 images x 200 epochs x 0.80 TFLOP = 3.9 EFLOP, or 27 hours at a sustained 40 TFLOP/s. This is
-derived, not measured: XLA counts 267 GFLOP per image in the forward pass, and a training step counts as three.
+Expected time: 24,183 images x (200 epochs x 1.54 TFLOP, and 50 x 0.51 for the teacher) = 8.1 EFLOP, or 56 hours
+at a sustained 40 TFLOP/s. This is derived, not measured: XLA counts 0.51 TFLOP per image in the forward pass, by direct
+convolutions, and a training step counts as three.
 """
 
 from dmlcsr_jax.configs import default

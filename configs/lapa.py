@@ -7,8 +7,9 @@
 
 RAW is the unpacked official archive: {train,val,test}/{images,labels,landmarks}.
 Expected test scores, from the paper: mean F1 92.4, mean IoU 87.1. The full schedule has not been run here.
-Expected time: 18,176 images x 200 epochs x 0.80 TFLOP = 2.9 EFLOP, or 20 hours at a sustained 40 TFLOP/s. This is
-derived, not measured: XLA counts 266 GFLOP per image in the forward pass, and a training step counts as three.
+Expected time: 18,176 images x (200 epochs x 1.54 TFLOP, and 50 x 0.51 for the teacher) = 6.1 EFLOP, or 42 hours
+at a sustained 40 TFLOP/s. This is derived, not measured: XLA counts 0.51 TFLOP per image in the forward pass, by direct
+convolutions, and a training step counts as three.
 """
 
 from dmlcsr_jax.configs import default

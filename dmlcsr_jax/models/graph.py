@@ -1,5 +1,7 @@
 """The dynamic dual graph: relations between positions and between channels (arXiv 2203.14448 §3.2)."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,8 @@ from dmlcsr_jax.ops.resize import resize_bilinear
 
 class Projection(nn.Module):
     """x W over the last axis, without bias (in the published code a 1 x 1 convolution of vectors).
+
+    The product is computed in the full precision of its dtype, also where accelerators round float32 by default.
 
     Attributes:
       make: maker of layers.
@@ -25,7 +29,8 @@ class Projection(nn.Module):
         init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
         dtype = parameter_dtype(self.make.dtype)
         kernel = self.param("kernel", init, (x.shape[-1], self.features), dtype)
-        return x.astype(self.make.dtype) @ kernel.astype(self.make.dtype)
+        x, kernel = x.astype(self.make.dtype), kernel.astype(self.make.dtype)
+        return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST)
 
 
 class SpatialGraph(nn.Module):
@@ -65,6 +70,9 @@ class DualGraph(nn.Module):
     branch projects x to nodes Z = phi thetaT, updates them by learned relations, and projects them back:
     c = gamma1 * bn(conv(Z theta)) + x. gamma1 starts at 0.
 
+    Z sums over all positions, up to thousands, but the update has the size of 1, which bfloat16 would round away: Z is
+    at least float32 until it is normalized.
+
     Attributes:
       make: maker of layers.
     """
@@ -89,15 +97,16 @@ class DualGraph(nn.Module):
     def _channel(self, x: jax.Array, train: bool) -> jax.Array:
         batch, height, width, features = x.shape
         make = self.make
+        exact = dataclasses.replace(make, dtype=parameter_dtype(make.dtype))
         phi = make.norm(name="bn_phi")(make.conv(features // 2, name="phi")(x), train)
         theta = make.norm(name="bn_theta")(make.conv(features // 4, name="theta")(x), train)
         phi = phi.reshape(batch, height * width, -1)
         theta = theta.reshape(batch, height * width, -1)
-        nodes = jnp.einsum("bnp,bnt->bpt", phi, theta)
-        relations = Projection(make, features // 4, name="conv_adj")(nodes)
-        nodes = make.norm("none", absolute_scale=False, name="bn_adj")(relations, train) + nodes
-        nodes = Projection(make, features // 2, name="conv_wg")(nodes.swapaxes(1, 2))
-        nodes = make.norm("none", absolute_scale=False, name="bn_wg")(nodes, train)
+        nodes = jnp.einsum("bnp,bnt->bpt", phi, theta, preferred_element_type=exact.dtype)
+        relations = Projection(exact, features // 4, name="conv_adj")(nodes)
+        nodes = exact.norm("none", absolute_scale=False, name="bn_adj")(relations, train) + nodes
+        nodes = Projection(exact, features // 2, name="conv_wg")(nodes.swapaxes(1, 2))
+        nodes = exact.norm("none", absolute_scale=False, name="bn_wg")(nodes, train).astype(make.dtype)
         y = make.conv(features, name="conv3")((theta @ nodes).reshape(batch, height, width, -1))
         y = make.norm(name="bn3")(y, train)
         gamma = self.param("gamma1", nn.initializers.zeros, (), parameter_dtype(make.dtype))

@@ -1,17 +1,18 @@
 """Convolution and activated batch norm, the two layers that the whole network consists of."""
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dmlcsr_jax.ops.activations import Activation, activate
-from dmlcsr_jax.ops.batch_norm import activated_batch_norm, count_values
+from dmlcsr_jax.ops.batch_norm import BATCH_STATISTICS, activated_batch_norm, count_values
 from dmlcsr_jax.ops.convolution import Padding, convolution
 
 Dtype = Any
+Block = TypeVar("Block", bound=nn.Module)
 EPSILON = 1e-5  # of the published network: added to every variance, and to |scale|
 
 
@@ -113,7 +114,9 @@ class ActivatedBatchNorm(nn.Module):
             factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
             offset = bias - running_mean.value * factor
             return activate(x.astype(dtype) * factor + offset, self.activation).astype(self.dtype)
-        normalized = activated_batch_norm(x, scale, bias, self.activation, self.epsilon, self.axis_name)
+        normalized = activated_batch_norm(
+            x, scale, bias, running_mean.value, self.activation, self.epsilon, self.axis_name
+        )
         y, mean, var = normalized  # pyright: ignore[reportGeneralTypeIssues]  # custom_vjp hides the type
         if not self.is_initializing():
             count = count_values(x, self.axis_name)
@@ -121,6 +124,12 @@ class ActivatedBatchNorm(nn.Module):
             running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
             running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
         return y
+
+
+def remat(block: type[Block]) -> type[Block]:
+    """A module called with (x, train) whose backward pass recomputes it, apart from the statistics of batch norms."""
+    policy = jax.checkpoint_policies.save_only_these_names(BATCH_STATISTICS)
+    return nn.remat(block, static_argnums=(2,), policy=policy)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from dmlcsr_jax import checkpoints
@@ -124,8 +124,14 @@ def require_finite(state: TrainState, workdir: pathlib.Path) -> None:
     Raises:
       UserError: a parameter or statistic is NaN or infinite.
     """
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.variables)):
+    if not _all_finite(state.variables):
         raise UserError(
             f"training diverged in step {int(state.step)}: parameters are not finite; the last good checkpoint "
             f"is in {workdir / 'checkpoints'}; lower config.optimizer.learning_rate"
         )
+
+
+@jax.jit
+def _all_finite(tree: PyTree) -> jax.Array:
+    """[] bool, computed where the tree is, so that one value is fetched instead of every leaf."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()

@@ -1,9 +1,10 @@
-"""Lovász-softmax against its definition, and its two ways of ranking against each other.
+"""Lovász-softmax against its definition, and its ways of ranking against each other.
 
 All comparisons are in float64, except where a test is about float32.
 """
 
 import functools
+import re
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from jax.test_util import check_grads
 
 from dmlcsr_jax.losses import lovasz_softmax
-from dmlcsr_jax.losses.lovasz import counted_steps, sorted_steps
+from dmlcsr_jax.losses.jaccard_steps import counted_steps, keyed_steps, sorted_steps
 
 
 def lovasz_by_definition(probabilities, labels):
@@ -111,3 +112,57 @@ def test_counting_is_exact_for_errors_in_different_bins():
     with jax.enable_x64(True):
         counted, exact = (jax.jit(steps)(errors, foreground, valid) for steps in (counted_steps, sorted_steps))
         np.testing.assert_allclose(counted[:, valid], exact[:, valid])
+
+
+@pytest.mark.parametrize(("num_classes", "sharpness"), [(2, 2.0), (11, 0.5), (19, 2.0), (19, 30.0), (32, 30.0)])
+def test_keys_rank_as_exactly_as_the_docstring_says(num_classes, sharpness):
+    """In the loss and in its gradient. With the highest sharpness many errors are below 1e-9, and some are 0 or 1."""
+    probabilities, labels = random_case(2, shape=(1, 64, 64), num_classes=num_classes, sharpness=sharpness)
+    probabilities = probabilities.astype(np.float32).reshape(-1, num_classes).T
+    labels = labels.reshape(-1)
+    foreground, valid = labels == np.arange(num_classes)[:, None], labels != 255
+    errors = np.where(foreground, 1 - probabilities, probabilities)
+    keyed, exact = (np.asarray(jax.jit(steps)(errors, foreground, valid)) for steps in (keyed_steps, sorted_steps))
+    errors, keyed, exact = (x[foreground.any(1)][:, valid] for x in (errors, keyed, exact))
+    np.testing.assert_allclose((errors * keyed).sum(1), (errors * exact).sum(1), rtol=1e-5)
+    through_softmax = errors * (1 - errors)  # p (1 - p), which a step is multiplied by on its way to the logits
+    difference = np.abs(through_softmax * (keyed - exact)).max(1)
+    assert (difference <= 3e-4 * np.abs(through_softmax * exact).max(1)).all()
+
+
+def test_keys_separate_neighboring_errors():
+    """Each class has errors down to 1e-12 in another order, no two closer than a part in 2^20, and absent labels."""
+    rng = np.random.default_rng(0)
+    errors = rng.permuted(np.tile(np.geomspace(1e-12, 1, 3000, dtype=np.float32), (19, 1)), axis=1)
+    errors[:, 0] = np.float32(1 - 2**-20) * errors[:, 1]
+    valid = rng.random(3000) < 0.9
+    foreground = (rng.integers(0, 18, 3000) == np.arange(19)[:, None]) & valid
+    keyed, exact = (np.asarray(jax.jit(steps)(errors, foreground, valid)) for steps in (keyed_steps, sorted_steps))
+    np.testing.assert_array_equal(keyed[:, valid], exact[:, valid])
+
+
+def sorts_of(num_classes, dtype, platform):
+    """The types of what the gradient sorts on a platform, and whether it scatters."""
+    with jax.enable_x64(dtype == np.float64):
+        shapes = jax.ShapeDtypeStruct((2, 128, 128, num_classes), dtype), jax.ShapeDtypeStruct((2, 128, 128), np.uint8)
+        lowered = jax.jit(jax.value_and_grad(lovasz_softmax)).trace(*shapes).lower(lowering_platforms=(platform,))
+    text = lowered.as_text()
+    sorts = re.findall(r"stablehlo\.sort.*?\}\) : \((.*?)\) ->", text, re.DOTALL)
+    assert text.count('"stablehlo.sort"') == len(sorts)
+    return sorts, "stablehlo.scatter" in text
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_accelerators_sort_one_row_of_integers_and_never_scatter(platform):
+    size = 19 * 2 * 128 * 128
+    there = f"tensor<{size}xui32>, tensor<{size}xi32>"
+    back = f"tensor<{size}xui32>, tensor<{size}xf32>"
+    assert sorts_of(19, np.float32, platform) == ([there, back], False)
+    (exact,), _ = sorts_of(33, np.float32, platform)  # too many classes for the keys
+    assert exact == "tensor<33x32768xf32>, tensor<33x32768xi32>"
+    (exact,), _ = sorts_of(19, np.float64, platform)
+    assert exact == "tensor<19x32768xf64>, tensor<19x32768xi32>"
+
+
+def test_a_cpu_counts():
+    assert sorts_of(19, np.float32, "cpu") == ([], True)

@@ -5,10 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dmlcsr_jax.models.backbones import get_backbone
+from dmlcsr_jax.models.graph import DualGraph
 from dmlcsr_jax.models.heads import ContextHead
 from dmlcsr_jax.models.layers import ActivatedBatchNorm, Conv, LayerFactory
 from dmlcsr_jax.ops.activations import add_relu
 from dmlcsr_jax.ops.pooling import max_pool
+from tests.lowered import count_operations
 
 
 def variables_of(channels, dtype=np.float32):
@@ -119,6 +122,81 @@ def test_two_devices_take_the_step_of_one(synchronized_step, part):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(b).max() + 1e-12), two, one
     )
+
+
+@pytest.mark.parametrize("activation", ["none", "leaky_relu"])
+def test_devices_share_statistics_that_are_exact_if_the_mean_is_far_from_zero(activation):
+    """In float32; the devices' own means differ by several standard deviations."""
+    devices = jax.local_devices()[:4]
+    rng = np.random.default_rng(3)
+    x = (100 + rng.normal(size=(len(devices), 4, 9, 7, 2)) + 3 * rng.normal(size=(len(devices), 1, 1, 1, 2))).astype(
+        "f"
+    )
+    layer, variables = ActivatedBatchNorm(activation, axis_name="batch", momentum=0.0), variables_of(2)
+    variables["batch_stats"]["mean"] = np.float32([98, 103])
+
+    def step(x):
+        y, updated = layer.apply(variables, x, True, mutable=["batch_stats"])
+        return y, jax.lax.pmean(updated["batch_stats"], "batch")
+
+    y, statistics = jax.pmap(step, "batch", out_axes=(0, None), devices=devices)(x)
+    values = x.reshape(-1, 2).astype(np.float64)
+    np.testing.assert_allclose(statistics["mean"], values.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(statistics["var"], values.var(0, ddof=1), rtol=1e-4)
+    expected = plain_norm(variables["params"], x.reshape(-1, 2).astype(np.float64), activation, True, 1e-5)
+    np.testing.assert_allclose(np.reshape(y, (-1, 2)), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_a_norm_synchronizes_once_in_each_direction(remat):
+    """Not twice forward, and not again where the backward pass recomputes."""
+    encoder = get_backbone("tiny", make=LayerFactory(axis_name="batch"), width=8, remat=remat)
+    alone = get_backbone("tiny", make=LayerFactory(), width=8)
+    x = jax.ShapeDtypeStruct((2, 1, 64, 64, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: alone.init(jax.random.key(0), x, False), x.update(shape=x.shape[1:]))
+
+    def step(variables, x):
+        def loss(params):
+            features, updated = encoder.apply({**variables, "params": params}, x, True, mutable=["batch_stats"])
+            return sum(jnp.square(feature).mean() for feature in jax.tree.leaves(features)), updated
+
+        return jax.grad(loss, has_aux=True)(variables["params"])
+
+    lowered = jax.pmap(step, "batch", in_axes=(None, 0), devices=jax.local_devices()[:2]).lower(variables, x)
+    norms = len(jax.tree.leaves(variables["batch_stats"])) // 2
+    assert count_operations(lowered.as_text(), "all_reduce") == 2 * norms
+
+
+def test_bfloat16_keeps_the_relations_of_channels():
+    """What the relations add to the nodes, a normalized 1, beside sums over 2,304 positions."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, 48, 48, 32)).astype(np.float32)
+    x = np.where(x > 0, x, 0.01 * x)
+    shapes = jax.eval_shape(lambda x: DualGraph(LayerFactory()).init(jax.random.key(0), x, False), x)
+
+    def draw(path, leaf):
+        if path[-1].key == "kernel":
+            return rng.normal(size=leaf.shape).astype("f") / np.sqrt(np.prod(leaf.shape[:-1]))
+        return rng.uniform(0.5, 1, leaf.shape).astype("f")
+
+    variables = jax.tree.map_with_path(draw, shapes)
+    params = variables["params"]
+    without = {**variables, "params": params | {"conv_adj": {"kernel": 0 * params["conv_adj"]["kernel"]}}}
+
+    def effect(dtype):
+        graph = DualGraph(LayerFactory(dtype))
+        captured = {"capture_intermediates": lambda module, _: module.name == "bn_wg"}
+
+        @jax.jit
+        def nodes(variables):
+            mutable = ["batch_stats", "intermediates"]
+            _, state = graph.apply(variables, x.astype(dtype), True, mutable=mutable, **captured)
+            return state["intermediates"]["bn_wg"]["__call__"][0].astype(jnp.float32)
+
+        return np.ravel(nodes(variables) - nodes(without))
+
+    effects = effect(jnp.float32), effect(jnp.bfloat16)
+    assert np.corrcoef(*effects)[0, 1] > 0.95
 
 
 @pytest.mark.parametrize("shape", [(2, 6, 8, 3), (1, 7, 5, 2), (1, 1, 2, 1)])

@@ -1,5 +1,6 @@
 """The parts of the loop that need no training."""
 
+import contextlib
 import json
 
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import pytest
 
 from configs import default
 from dmlcsr_jax.datasets import get_spec
+from dmlcsr_jax.devices import replicate
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import read_json_lines
 from dmlcsr_jax.training import loop
@@ -100,9 +102,12 @@ def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     ]
 
 
-def test_a_diverged_state_is_not_saved(tmp_path):
-    state = TrainState(jnp.asarray(7), {"a": jnp.asarray([1.0, jnp.nan])}, {}, (), 0)
-    with pytest.raises(UserError, match="step 7"):
+@pytest.mark.parametrize("bad", [{"params": jnp.nan}, {"batch_stats": jnp.inf}, {}], ids=["nan", "inf", "finite"])
+def test_a_diverged_state_is_not_saved(tmp_path, bad):
+    trees = {"params": 1.0, "batch_stats": 2.0} | bad
+    trees = {name: {"a": jnp.ones(3), "b": jnp.asarray([1.0, value])} for name, value in trees.items()}
+    state = replicate(TrainState(jnp.asarray(7), **trees, opt_state=(), cycle=jnp.asarray(0)))
+    with pytest.raises(UserError, match="step 7") if bad else contextlib.nullcontext():
         loop.require_finite(state, tmp_path)
 
 

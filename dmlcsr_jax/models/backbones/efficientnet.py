@@ -15,7 +15,7 @@ from dmlcsr_jax.models.backbones.encoder import (
     add_onnx_layers,
     apply_layers,
 )
-from dmlcsr_jax.models.layers import LayerFactory
+from dmlcsr_jax.models.layers import LayerFactory, remat
 from dmlcsr_jax.ops.activations import Activation
 from dmlcsr_jax.ops.resize import resize_bilinear
 
@@ -112,7 +112,7 @@ class EfficientNetLite(Encoder, kw_only=True):
     def __call__(self, images: jax.Array, train: bool) -> Features[jax.Array]:
         """[B, H, W, 3] -> the second stage; the third and fifth; all from the third on, joined."""
         x = apply_layers([self._stem()], images, train)
-        block = nn.remat(InvertedResidual, static_argnums=(2,)) if self.remat else InvertedResidual
+        block = remat(InvertedResidual) if self.remat else InvertedResidual
         ends = []
         for stage in self._block_fields():
             for fields in stage:

@@ -16,7 +16,7 @@ from dmlcsr_jax.models.backbones.encoder import (
     add_onnx_layers,
     apply_layers,
 )
-from dmlcsr_jax.models.layers import ActivatedBatchNorm, LayerFactory
+from dmlcsr_jax.models.layers import ActivatedBatchNorm, LayerFactory, remat
 from dmlcsr_jax.ops.activations import Activation, add_relu
 from dmlcsr_jax.ops.pooling import max_pool
 
@@ -130,7 +130,7 @@ class ResNet(Encoder, kw_only=True):
     def __call__(self, images: jax.Array, train: bool) -> Features[jax.Array]:
         """[B, H, W, 3] -> the four stages."""
         x = max_pool(apply_layers(self._stem(), images, train))
-        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
+        block = remat(Block) if self.remat else Block
         stages = []
         for stage in range(len(self.stage_sizes)):
             for fields in self._blocks(stage):
