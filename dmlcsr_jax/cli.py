@@ -1,4 +1,4 @@
-"""The command `dmlcsr`: `command.py` reads the command line, `modes.py` does the work."""
+"""The command `dmlcsr`: `command.py` reads the command line, `modes.py` and `parse_modes.py` do the work."""
 
 import contextlib
 import os
@@ -13,6 +13,8 @@ from dmlcsr_jax import environment
 from dmlcsr_jax.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dmlcsr_jax.command import Command
 
 
@@ -20,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs a command line, by default the program's own; exits with status 1 and one line on stderr if it fails."""
     if argv is None:
         environment.use_huge_pages()  # first, because it restarts the program
-    from dmlcsr_jax.command import Help, parse  # imports JAX
+    from dmlcsr_jax.command import Help, parse
 
     logging.set_verbosity(logging.WARNING)
     command = None
@@ -41,36 +43,67 @@ def run(command: "Command") -> None:
     """Runs a command. What it needs is imported late, so that --help and a wrong flag answer at once."""
     environment.compute_in_order()
     environment.use_compilation_cache()
+    if command.distributed:
+        from dmlcsr_jax import hosts
 
-    from dmlcsr_jax import hosts, modes
+        hosts.initialize(command.distributed)
+    if command.mode in ("predict", "demo"):
+        _parse(command)
+    else:
+        _run_with_jax(command)
+
+
+def _parse(command: "Command") -> None:
+    """Runs predict or demo; an engine other than JAX's then needs no JAX."""
+    from dmlcsr_jax import parse_modes
     from dmlcsr_jax.inference.predict import Options
     from dmlcsr_jax.models import TestTimeAugmentation
 
-    if command.distributed:
-        hosts.initialize(command.distributed)
-    config, workdir = command.config, command.workdir or pathlib.Path("portrait")
-    output = command.workdir if command.workdir and command.workdir.is_dir() else pathlib.Path()
+    def examples() -> "list[tuple[str, np.ndarray]]":
+        from dmlcsr_jax import modes
+
+        return modes.example_images(command.config)
+
+    workdir, output = _folders(command)
+    parser_options = {
+        "faces": command.faces,
+        "weights": command.weights,
+        "engine": command.engine,
+        "precision": command.precision,
+        "augmentation": TestTimeAugmentation(flip=command.flip, scales=command.scales),
+    }
+    if command.mode == "demo":
+        parse_modes.demo(workdir, command.port, **parser_options)
+    else:
+        options = Options(command.write, command.remap, command.smooth, command.boxes)
+        folder = command.output or output / "predictions"
+        parse_modes.predict(workdir, command.paths, folder, options, examples=examples, **parser_options)
+
+
+def _run_with_jax(command: "Command") -> None:
+    """Runs any other mode."""
+    from dmlcsr_jax import modes
+    from dmlcsr_jax.models import TestTimeAugmentation
+
+    config, (workdir, output) = command.config, _folders(command)
     augmentation = TestTimeAugmentation(flip=command.flip, scales=command.scales)
-    shared = {"weights": command.weights, "augmentation": augmentation}
     actions: dict[str, Callable[[], None]] = {
         "prepare": lambda: modes.prepare(config),
         "train": lambda: modes.train(config, workdir),
-        "evaluate": lambda: modes.evaluate(
-            config, workdir, command.output or command.workdir or pathlib.Path("evaluation"), **shared
-        ),
-        "predict": lambda: modes.predict(
-            config,
-            workdir,
-            command.paths,
-            command.output or output / "predictions",
-            Options(command.write, command.remap, command.smooth, command.boxes),
-            faces=command.faces,
-            **shared,
+        "evaluate": lambda: (
+            modes.evaluate_label_maps(config, command.predictions, command.output or pathlib.Path("evaluation"))
+            if command.predictions
+            else modes.evaluate(
+                config,
+                workdir,
+                command.output or command.workdir or pathlib.Path("evaluation"),
+                weights=command.weights,
+                augmentation=augmentation,
+            )
         ),
         "export": lambda: modes.export(
             config, workdir, command.output or output / "export", formats=command.formats, weights=command.weights
         ),
-        "demo": lambda: modes.demo(workdir, command.port, faces=command.faces, **shared),
         "convert": lambda: (
             modes.convert_back(workdir, command.output, command.weights)
             if command.output
@@ -78,6 +111,12 @@ def run(command: "Command") -> None:
         ),
     }
     actions[command.mode]()
+
+
+def _folders(command: "Command") -> tuple[pathlib.Path, pathlib.Path]:
+    """The workdir, and the folder in which results lie unless --output names another."""
+    here = command.workdir if command.workdir and command.workdir.is_dir() else pathlib.Path()
+    return command.workdir or pathlib.Path("portrait"), here
 
 
 def _exit_at_once(line: str) -> None:

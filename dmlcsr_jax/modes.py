@@ -1,6 +1,10 @@
-"""The modes of the command line. They join the rooms, and only `cli.py` imports them."""
+"""The modes of the command line that need JAX. They join the rooms, and only `cli.py` imports them.
+
+Predict and demo are in `parse_modes.py`.
+"""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from collections.abc import Sequence
@@ -16,10 +20,8 @@ from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation.curves import plot_curves
 from dmlcsr_jax.evaluation.evaluator import Evaluator, score_table
 from dmlcsr_jax.evaluation.page import Extremes, write_page
-from dmlcsr_jax.inference import FaceParser, model_card
-from dmlcsr_jax.inference import predict as prediction
+from dmlcsr_jax.inference import model_card
 from dmlcsr_jax.inference.export import check_formats, export_network, write_files
-from dmlcsr_jax.inference.inputs import list_inputs
 from dmlcsr_jax.models import TestTimeAugmentation, create_model
 from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
 from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
@@ -119,35 +121,11 @@ def evaluate(
     console.print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.html'}")
 
 
-def predict(
-    config: ConfigDict,
-    workdir: pathlib.Path,
-    paths: Sequence[str],
-    output: pathlib.Path,
-    options: prediction.Options,
-    **parser_options: Any,
-) -> None:
-    """Parses images and videos; without any named, some examples of `config.evaluation.split`.
-
-    `parser_options` are those of `FaceParser.load`.
-    """
-    inputs = list_inputs(paths) if paths else None
-    parser = FaceParser.load(workdir, **parser_options)
-    prediction.predict(parser, inputs or example_images(config), output=output, options=options)
-
-
 def example_images(config: ConfigDict) -> list[tuple[str, np.ndarray]]:
     """The first images of the evaluation split, with their names."""
     experiment = Experiment.from_config(config)
     source = prepare_dataset(experiment).source(experiment.evaluation.split)
     return [decode_example(source[index])[:2] for index in range(min(NUM_EXAMPLES, len(source)))]
-
-
-def demo(workdir: pathlib.Path, port: int, **parser_options: Any) -> None:
-    """Serves a page on this machine where images can be parsed, until it is stopped."""
-    from dmlcsr_jax.inference.demo import serve  # Gradio is an extra, and takes seconds to load
-
-    serve(FaceParser.load(workdir, batch_size=1, **parser_options), port)
 
 
 def export(
@@ -167,10 +145,13 @@ def export(
     variables, metadata = checkpoints.load(checkpoint, weights)
     metadata, about = _describe_checkpoint(config, workdir, checkpoint, metadata)
     console.print(f"exporting {checkpoint}, and comparing the result with it on drawn faces")
-    files = {}
-    for name, (content, parity) in export_network(variables, metadata, formats).items():
+    files, graph = {}, about
+    exported = export_network(variables, metadata, formats)
+    if "safetensors" in exported:  # a graph beside weights says that it was made of them
+        graph = about | {"weights": hashlib.sha256(exported["safetensors"][0]).hexdigest()}
+    for name, (content, parity) in exported.items():
         file = f"model.{name}"
-        card = model_card.describe(file, metadata, parity, about)
+        card = model_card.describe(file, metadata, parity, about if name == "safetensors" else graph)
         if name == "safetensors":
             texts = {"README.md": model_card.render(card), "model.json": checkpoints.encode_metadata(metadata, about)}
         else:
