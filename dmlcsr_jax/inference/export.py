@@ -6,6 +6,7 @@ that training can start there. A file is written only if it computes what the ne
 """
 
 import dataclasses
+import importlib.util
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.inference.engines.openvino_engine import OpenVinoGraph, computes_bfloat16
 from dmlcsr_jax.models import create_model
 from dmlcsr_jax.models.test_time_augmentation import scaled_size
 from dmlcsr_jax.ops.normalize import normalize
@@ -49,11 +51,14 @@ class Parity:
       equal_labels: share of pixels with the same class number, 0..1.
       absolute_difference: largest difference between logits.
       relative_difference: the same, divided by the largest absolute logit.
+      equal_labels_bfloat16: share of pixels with the same class number if OpenVINO computes in bfloat16; None where it
+        does not.
     """
 
     equal_labels: float
     absolute_difference: float
     relative_difference: float
+    equal_labels_bfloat16: float | None = None
 
     def holds(self, logits_bound: float = LOGITS_BOUND, labels_bound: float = LABELS_BOUND) -> bool:
         """Whether both bounds are met; NaN meets none."""
@@ -102,7 +107,12 @@ def export_network(
         for name in (name for name in formats if name != "safetensors"):
             encode, load = (encode_onnx, load_onnx) if name == "onnx" else (encode_stablehlo, load_stablehlo)
             data = encode(_without_edge_heads(variables), metadata)
-            exported[name] = data, _check(f"--formats={name} is not written", _compare(load(data)(images), expected))
+            parity = _check(f"--formats={name} is not written", _compare(load(data)(images), expected))
+            if name == "onnx":
+                labels = _bfloat16_labels(data, images)
+                equal = None if labels is None else float((labels == expected["labels"]).mean())
+                parity = dataclasses.replace(parity, equal_labels_bfloat16=equal)
+            exported[name] = data, parity
     return exported
 
 
@@ -218,6 +228,13 @@ def write_files(output: pathlib.Path, files: Mapping[str, bytes | str]) -> None:
                 pathlib.Path(parts, name).replace(output / name)
     except OSError as error:
         raise UserError(f"--output={output} cannot be written ({error.strerror}); name another folder") from error
+
+
+def _bfloat16_labels(data: bytes, images: np.ndarray) -> np.ndarray | None:
+    """The labels of an ONNX file in bfloat16; None if OpenVINO is not installed or the processor has no bfloat16."""
+    if importlib.util.find_spec("openvino") is None or not computes_bfloat16():
+        return None
+    return OpenVinoGraph(data, "the export", "bfloat16").labels(images)
 
 
 def _make_parse(
