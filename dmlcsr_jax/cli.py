@@ -34,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(text, flush=True)
     except UserError as error:
         _exit_at_once(f"error: {' '.join(str(error).split())}")
+    except ModuleNotFoundError as error:  # with requirements-parse.txt alone
+        if (error.name or "").startswith("dmlcsr_jax"):
+            raise
+        _exit_at_once(f"error: this needs the package {error.name}; pip install dmlcsr_jax with all that it requires")
     except KeyboardInterrupt:
         training = command is not None and command.mode == "train"
         sys.exit("stopped" + "; the same command resumes from the last checkpoint" * training)

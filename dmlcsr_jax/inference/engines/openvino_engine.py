@@ -41,9 +41,8 @@ class OpenVinoGraph:
         self._hints = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
         self._compiled: dict[tuple[str, tuple[int, ...]], openvino.CompiledModel] = {}
         self._turn = threading.Lock()  # a compiled model answers one call at a time
-        self._data = data
         try:
-            self._core.read_model(data)
+            self._whole = self._core.read_model(data)
         except RuntimeError as error:
             raise UserError(f"{name} cannot be read by OpenVINO; export it again") from error
 
@@ -66,7 +65,7 @@ class OpenVinoGraph:
         """The part of the network that computes one output, for images of this shape."""
         import openvino
 
-        whole = self._core.read_model(self._data)
+        whole = self._whole.clone()
         part = openvino.Model([whole.output(output)], whole.get_parameters(), output)
         part.reshape({"images": list(shape)})
         return self._core.compile_model(part, "CPU", self._hints)
