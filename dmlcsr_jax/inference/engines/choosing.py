@@ -1,7 +1,6 @@
 """Makes the engine that was asked for, or the fastest one for a network on this machine."""
 
 import dataclasses
-import importlib.metadata
 import importlib.util
 import json
 import pathlib
@@ -168,8 +167,10 @@ class _Job:
 
     def _choice_path(self, names: Sequence[str]) -> pathlib.Path | None:
         """Where the choice is kept for this kind of network, size, precision, processor and these versions."""
+        from importlib.metadata import version  # takes a while to import
+
         folder, metadata = cache.folder("engines"), self.source.metadata
-        versions = {name: importlib.metadata.version(PACKAGES[name]) for name in names}
+        versions = {name: version(PACKAGES[name]) for name in names}
         kind = {"classes": metadata.spec.num_classes, "size": metadata.size, "network": dict(metadata.model)}
         run = {"precision": self.precision, "graph": self.source.variables is None, "code": __version__}
         parts = json.dumps([kind, run, versions, processor.describe()], sort_keys=True)

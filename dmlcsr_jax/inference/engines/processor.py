@@ -1,7 +1,6 @@
 """This machine: its processor, and whether JAX finds an accelerator."""
 
 import functools
-import importlib.metadata
 import importlib.util
 import os
 import pathlib
@@ -43,7 +42,9 @@ def has_accelerator() -> bool:
     """Whether JAX would compute on a GPU or TPU; imports JAX only if a plugin for one is installed."""
     if os.environ.get("JAX_PLATFORMS") == "cpu" or importlib.util.find_spec("jax") is None:
         return False
-    plugins = [*importlib.metadata.entry_points(group="jax_plugins")]
+    from importlib.metadata import entry_points  # takes a while to import
+
+    plugins = [*entry_points(group="jax_plugins")]
     if "jax" not in sys.modules and not plugins and not any(map(importlib.util.find_spec, _PLUGINS)):
         return False
     import jax
