@@ -7,14 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from dmlcsr_jax.checkpoints import exported, load
+from dmlcsr_jax.checkpoints import exported
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference import FaceParser
 from dmlcsr_jax.inference.engines import choosing, converting, processor
 from dmlcsr_jax.inference.engines.openvino_engine import computes_bfloat16
-from dmlcsr_jax.models import TestTimeAugmentation
-from tests.shipped import METADATA, write_exported
+from tests.shipped import write_exported
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -190,15 +189,3 @@ def test_without_bfloat16_it_is_refused(monkeypatch):
             FaceParser.load(SHIPPED, engine=engine, precision="bfloat16")
     with pytest.raises(UserError, match="engine jax does not compute in here"):
         FaceParser.load(SHIPPED, engine="jax", precision="bfloat16")
-
-
-def test_views_at_other_scales_are_graphs_of_their_own(tmp_path, conversions):
-    write_exported(tmp_path / "one")
-    views = TestTimeAugmentation(scales=(1.0, 1.25))
-    parser = FaceParser.load(tmp_path / "one", engine="onnxruntime", augmentation=views)
-    assert conversions == [1.0, 1.25] and parser.metadata == METADATA
-    variables, metadata = load(tmp_path / "one")
-    (face,), (expected,) = (
-        each(draw_face(0, 80)[0]) for each in (parser, FaceParser(variables, metadata, augmentation=views))
-    )
-    assert (face.labels == expected.labels).mean() >= 0.9999
