@@ -99,7 +99,8 @@ class FaceParser:
                 self._classes = face_classes(metadata.spec)
         if isinstance(engine, str):
             assert variables is not None, "an engine by its name needs variables"
-            source = Source("the network", metadata, lambda: variables, lambda: variables_content(variables, metadata))
+            given: Variables = variables
+            source = Source("the network", metadata, lambda: given, lambda: variables_content(given, metadata))
             engine = create_engine(source, engine, precision=precision, augmentation=augmentation)
         self._engine = engine
 

@@ -10,15 +10,17 @@ from dmlcsr_jax.models import TestTimeAugmentation
 
 
 class Engine(Protocol):
-    """Runs a network on images of its input size, in batches of any length.
+    """Runs a network on images of its input size, in batches of any length."""
 
-    Attributes:
-      name: "jax", "onnxruntime" or "openvino".
-      precision: "float32" or "bfloat16".
-    """
+    @property
+    def name(self) -> str:
+        """Such as "jax", "onnxruntime" or "openvino"."""
+        ...
 
-    name: str
-    precision: str
+    @property
+    def precision(self) -> str:
+        """Such as "float32" or "bfloat16"."""
+        ...
 
     def labels(self, images: np.ndarray) -> np.ndarray:
         """[B, H, W, 3] uint8 RGB -> [B, H, W] uint8, the class with the largest logit."""

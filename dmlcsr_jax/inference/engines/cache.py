@@ -1,5 +1,6 @@
 """What engines keep between runs, below `environment.cache_directory()`."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -22,9 +23,10 @@ def folder(kind: str) -> pathlib.Path | None:
 
 def keep_newest(path: pathlib.Path) -> None:
     """Removes all but the newest files of a folder; another process may do so at the same time."""
-    files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
-    for file in sorted(files, key=lambda file: -file.stat().st_mtime)[_KEPT:]:
-        file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+        for file in sorted(files, key=lambda file: -file.stat().st_mtime)[_KEPT:]:
+            file.unlink(missing_ok=True)
 
 
 def digest(parts: Iterable[bytes | str]) -> str:

@@ -1,5 +1,6 @@
 """ONNX graphs of checkpoints, made once by the exporter and kept by content."""
 
+import contextlib
 import importlib.util
 import pathlib
 from collections.abc import Iterable
@@ -38,10 +39,11 @@ def _kept(source: Source, scale: float, folder: pathlib.Path | None, content: It
         return _convert(source, scale)
     path = folder / f"{cache.digest([*content, str(scale), *_code()])}.onnx"
     if path.is_file():
-        path.touch()  # the least used are removed first
+        with contextlib.suppress(OSError):
+            path.touch()  # the least used are removed first
         return _read(path)
     data = _convert(source, scale)
-    with replacing(path) as temporary:
+    with contextlib.suppress(OSError), replacing(path) as temporary:  # a full disk costs the next run time
         temporary.write_bytes(data)
     cache.keep_newest(folder)
     return data
@@ -57,7 +59,14 @@ def _convert(source: Source, scale: float) -> bytes:
     from dmlcsr_jax.inference.export import export_onnx
 
     assert source.variables is not None
-    return export_onnx(source.variables(), source.metadata, scale)
+    variables = source.variables()
+    try:
+        return export_onnx(variables, source.metadata, scale)
+    except UserError:
+        raise
+    except Exception as error:  # such as a backbone of one's own without `onnx_nodes`
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{source.name} cannot become ONNX ({reason[:200]}); use engine jax") from error
 
 
 def _code() -> Iterable[bytes]:

@@ -11,7 +11,7 @@ from dmlcsr_jax.checkpoints import exported
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference import FaceParser
-from dmlcsr_jax.inference.engines import choosing, converting, processor
+from dmlcsr_jax.inference.engines import choosing, converting, creating, processor
 from dmlcsr_jax.inference.engines.openvino_engine import computes_bfloat16
 from tests.shipped import write_exported
 
@@ -40,7 +40,7 @@ def timed(monkeypatch):
     """Fakes in place of all engines; the names of those that were timed, and how long each takes."""
     pytest.importorskip("openvino")
     names, seconds = [], {"jax": 3.0, "onnxruntime": 1.0, "openvino": 2.0}
-    monkeypatch.setattr(choosing._Job, "create", lambda job, name: Fake(name, job.precision))
+    monkeypatch.setattr(creating.Job, "create", lambda job, name: Fake(name, job.precision))
 
     def measure(engine, size):
         names.append(engine.name)
@@ -87,11 +87,24 @@ def test_an_engine_that_fails_is_left_out(timed, monkeypatch, capsys):
             raise UserError("cannot be converted")
         return Fake(name)
 
-    monkeypatch.setattr(choosing._Job, "create", create)
+    monkeypatch.setattr(creating.Job, "create", create)
     assert FaceParser.load(SHIPPED).engine == "openvino"
-    monkeypatch.setattr(choosing._Job, "create", lambda job, name: create(job, "onnxruntime"))
+    monkeypatch.setattr(creating.Job, "create", lambda job, name: create(job, "onnxruntime"))
     with pytest.raises(UserError, match="cannot be converted"):
         FaceParser.load(SHIPPED)
+
+
+def test_a_kept_choice_that_cannot_run_a_checkpoint_gives_way_to_jax(timed, monkeypatch):
+    names, _ = timed
+    assert FaceParser.load(SHIPPED).engine == "onnxruntime"
+
+    def create(job, name):
+        if name != "jax":
+            raise UserError("cannot be converted")
+        return Fake(name)
+
+    monkeypatch.setattr(creating.Job, "create", create)
+    assert FaceParser.load(SHIPPED).engine == "jax" and len(names) == 3
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(timed, empty_cache):
@@ -180,7 +193,7 @@ def test_bfloat16_has_nearly_the_same_labels():
 
 
 def test_without_bfloat16_it_is_refused(monkeypatch):
-    monkeypatch.setattr(choosing, "computes_bfloat16", lambda: False)
+    monkeypatch.setattr(creating, "computes_bfloat16", lambda: False)
     for engine, words in (
         ("auto", "nothing here computes in"),
         ("openvino", "engine openvino does not compute in here"),
