@@ -138,6 +138,9 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # The weight of each loss term, 0 or more; dmlcsr_jax/losses/objective.py explains them. With a teacher the distill
     # terms replace cross_entropy, binary_edge and category_edge.
     config.loss = ConfigDict(dataclasses.asdict(LossWeights()))
+    # The weight of each class in cross_entropy and distill_parsing: none (published: equal), inverse_sqrt (one over the
+    # square root of its share of the training pixels), or weights by name, the others 1: hair=1,neck_l=4.
+    config.class_weights = "none"
 
     config.optimizer = ConfigDict()
     # sgd (published: weight decay coupled to the gradient, as in PyTorch) or adamw (decoupled, kernels only).

@@ -38,6 +38,14 @@ from dmlcsr_jax.recipes import check_fields, read_config
 from dmlcsr_jax.types import Box, EngineName, Faces, Precision
 
 MODES = ("train", "evaluate", "predict", "export", "demo", "convert", "prepare")
+# The fields of the configuration that a mode reads, by name or section; a mode that is not listed reads all.
+_FIELDS_READ = {
+    "prepare": ("dataset",),
+    "evaluate": ("dataset", "evaluation.split", "evaluation.batch_size", "evaluation.protocol"),
+    "predict": ("dataset", "evaluation.split"),
+    "export": ("dataset",),
+    "demo": (),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,6 +68,7 @@ class Command:
     precision: Precision
     port: int
     weights: str | None
+    predictions: pathlib.Path | None
     distributed: str | None
     formats: tuple[str, ...]
 
@@ -105,10 +114,12 @@ def parse(argv: Sequence[str]) -> Command:
         precision=given["precision"],
         port=given["port"],
         weights=given["weights"],
+        predictions=pathlib.Path(given["predictions"]) if given["predictions"] else None,
         distributed=given["distributed"],
         formats=tuple(given["formats"]),
     )
     _check_command(command)
+    _check_overrides(arguments, command)
     return command
 
 
@@ -170,6 +181,12 @@ def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
     )
     define(
         flags.DEFINE_string,
+        "predictions",
+        None,
+        "evaluate: a folder of label maps, NAME.png for each image of the split, to score instead of a network.",
+    )
+    define(
+        flags.DEFINE_string,
         "distributed",
         None,
         "To join several processes: auto on a cluster, else HOST:PORT,COUNT,INDEX. See docs/hosts.md.",
@@ -221,3 +238,18 @@ def _check_command(command: Command) -> None:
         raise UserError(
             f"--mode=convert needs one file of weights, or --output=FILE to write one, not {len(command.paths)} files"
         )
+
+
+def _check_overrides(arguments: Sequence[str], command: Command) -> None:
+    """Raises UserError if a --config.FIELD is given that the mode does not read."""
+    read = _FIELDS_READ.get(command.mode)
+    if (command.mode == "predict" and command.paths) or (command.mode == "convert" and command.output):
+        read = ()
+    for argument in arguments if read is not None else ():
+        field = argument.partition("=")[0].removeprefix("--config.")
+        if argument.startswith("--config.") and not f"{field}.".startswith(tuple(f"{name}." for name in read)):
+            uses = f"only {', '.join(read)}" if read else "no field of the configuration"
+            raise UserError(
+                f"--config.{field} has no effect: {command.mode} reads {uses}, the rest is as in the checkpoint; "
+                f"leave it out, or train with it"
+            )

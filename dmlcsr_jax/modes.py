@@ -15,10 +15,11 @@ from ml_collections import ConfigDict
 
 from dmlcsr_jax import checkpoints, datasets, hosts
 from dmlcsr_jax.console import console
-from dmlcsr_jax.datasets.prepared import Dataset, decode_example
+from dmlcsr_jax.datasets.prepared import Dataset, Source, decode_example
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.evaluation.curves import plot_curves
-from dmlcsr_jax.evaluation.evaluator import Evaluator, score_table
+from dmlcsr_jax.evaluation.evaluator import Evaluator, Scores, score_table
+from dmlcsr_jax.evaluation.label_maps import score_label_maps
 from dmlcsr_jax.evaluation.page import Extremes, write_page
 from dmlcsr_jax.inference import model_card
 from dmlcsr_jax.inference.export import check_formats, export_network, write_files
@@ -28,7 +29,7 @@ from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
 from dmlcsr_jax.training import loop
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.monitor import create_evaluate
-from dmlcsr_jax.training.plan import create_metadata, plan_run
+from dmlcsr_jax.training.plan import create_metadata, describe_more_epochs, plan_run
 from dmlcsr_jax.training.workdir import claim_workdir
 
 NUM_EXAMPLES = 8  # that predict parses if no files are named
@@ -52,10 +53,11 @@ def prepare_dataset(experiment: Experiment) -> Dataset:
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, evaluating regularly; leaves curves and example images in the workdir."""
     experiment = Experiment.from_config(config)
-    if hosts.is_first():
-        claim_workdir(workdir, config.to_dict())
+    earlier_epochs = claim_workdir(workdir, config.to_dict()) if hosts.is_first() else None
     dataset = prepare_dataset(experiment)
     plan = plan_run(experiment, dataset, workdir)
+    if earlier_epochs and earlier_epochs < experiment.training.epochs:
+        console.print(describe_more_epochs(experiment, plan.epoch_steps, earlier_epochs))
     evaluator = create_evaluator(experiment, dataset, plan.metadata)
     evaluate = create_evaluate(evaluator, experiment.evaluation.split, workdir)
     loop.train(experiment, plan, workdir, evaluate)
@@ -104,19 +106,36 @@ def evaluate(
     evaluator, extremes = create_evaluator(experiment, dataset, metadata, augmentation), Extremes(dataset.spec)
     result = evaluator(variables, observe=extremes)
     split = experiment.evaluation.split
-    console.print(f"scored {workdir}, {split}, {evaluator}")
-    console.print(score_table({weights: result}, f"{workdir}, {split}"))
+    title = f"{workdir}, {split}"
+    console.print(f"scored {title}, {evaluator}")
+    console.print(score_table({weights: result}, title))
+    result["protocol"] = evaluator.protocol
+    _write_scores(output, result, extremes, title=f"{title}, {evaluator}", source=dataset.source(split))
+
+
+def evaluate_label_maps(config: ConfigDict, folder: pathlib.Path, output: pathlib.Path) -> None:
+    """Scores label maps that any program wrote, FOLDER/NAME.png for each example of `config.evaluation.split`."""
+    experiment = Experiment.from_config(config)
+    dataset, split = prepare_dataset(experiment), experiment.evaluation.split
+    source, extremes = dataset.source(split), Extremes(dataset.spec)
+    result = score_label_maps(folder, source, dataset.spec, observe=extremes)
+    title = f"{folder}, {split}"
+    console.print(score_table({"label maps": result}, title))
+    result["protocol"] = "original_size"
+    _write_scores(output, result, extremes, title=title, source=source)
+
+
+def _write_scores(output: pathlib.Path, result: Scores, extremes: Extremes, *, title: str, source: Source) -> None:
+    """Writes `evaluation.json` and `evaluation.html`."""
     if not hosts.is_first():
         return
-    result["protocol"] = evaluator.protocol
     write_files(output, {"evaluation.json": json.dumps(result, indent=2)})
     write_page(
         output / "evaluation.html",
-        title=f"{workdir}, {split}, {evaluator}",
+        title=title,
         result=result,
         extremes=extremes,
-        example=lambda index: decode_example(evaluator.source[index]),
-        spec=metadata.spec,
+        example=lambda index: decode_example(source[index]),
     )
     console.print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.html'}")
 

@@ -51,7 +51,6 @@ def test_flags_and_fields_are_read():
         "--flip",
         "--scales=0.75,1",
         "--write=json",
-        "--config.training.epochs=7",
         "photo.jpg",
         "folder/",
     )
@@ -61,7 +60,32 @@ def test_flags_and_fields_are_read():
         ("photo.jpg", "folder/"),
     )
     assert (read.flip, read.scales, read.write) == (True, (0.75, 1.0), ("json",))
-    assert read.config.training.epochs == 7 and read.config.model.width == 8
+    assert read.config.model.width == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reads"),
+    [
+        (["--mode=predict", "--config.evaluation.split=test"], "evaluation.split"),
+        (["--mode=evaluate", "--config.dataset.path=x", "--config.evaluation.batch_size=2"], "evaluation.batch_size"),
+        (["--mode=prepare", "--config.dataset.bad_files=skip"], "dataset"),
+        (["--mode=train", "--workdir=x"], None),
+    ],
+)
+def test_fields_that_a_mode_does_not_read_are_refused(arguments, reads):
+    parse(RECIPE, *arguments)
+    if reads is None:
+        assert parse(RECIPE, *arguments, "--config.input.height=64").config.input.height == 64
+        return
+    with pytest.raises(UserError, match=r"--config\.input\.height has no effect: .* reads only dataset") as refusal:
+        parse(RECIPE, *arguments, "--config.input.height", "64")
+    assert reads in str(refusal.value)
+
+
+def test_predicting_files_reads_no_field():
+    parse(RECIPE, "--mode=predict", "photo.jpg")
+    with pytest.raises(UserError, match=r"--config\.dataset\.path has no effect: predict reads no field"):
+        parse(RECIPE, "--mode=predict", "--config.dataset.path=x", "photo.jpg")
 
 
 def test_boxes_are_read():

@@ -7,6 +7,7 @@ inverse warp to the size of the label, ignored pixels left out, one confusion ma
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from dmlcsr_jax.console import progress_bar
 from dmlcsr_jax.datasets.images import decode_label
 from dmlcsr_jax.datasets.parallel import parallel_map
 from dmlcsr_jax.datasets.spec import FaceSpec
-from dmlcsr_jax.devices import local_rows, shard
+from dmlcsr_jax.devices import local_rows, replicate, shard
 from dmlcsr_jax.evaluation.confusion import confusion_matrix, scores
 from dmlcsr_jax.evaluation.protocols import PROTOCOLS
 from dmlcsr_jax.evaluation.steps import PredictStep, make_predict_step
@@ -77,7 +78,7 @@ class Evaluator:
         """Scores `params` and `batch_stats`; `observe` is called with each of this host's examples in turn."""
         return evaluate(
             self._predict,
-            prepare_variables(self.model, variables),
+            replicate(prepare_variables(self.model, variables)),
             self.source,
             self.spec,
             size=self.size,
@@ -99,7 +100,7 @@ def predictions(
 
     Args:
       predict: from `make_predict_step`.
-      variables: `params` and `batch_stats`.
+      variables: `params` and `batch_stats`, on all devices.
       source: undecoded examples.
       size: (height, width) of the network's input.
       batch_size: images per batch on this host; rounded up to a multiple of its devices.
@@ -109,9 +110,11 @@ def predictions(
     """
     devices = jax.local_device_count()
     batch_size = -(-batch_size // devices) * devices
-    for batch, indices in eval_batches(source, size=size, batch_size=batch_size):
-        labels = local_rows(predict(variables, shard(batch.images)))
-        for index, label, counts in zip(indices, labels, batch.mask, strict=True):
+    batches = eval_batches(source, size=size, batch_size=batch_size, labels=False)
+    computed = ((predict(variables, shard(batch.images)), batch.mask, indices) for batch, indices in batches)
+    ahead = itertools.pairwise(itertools.chain(computed, [None]))  # the next batch runs while one is fetched
+    for (labels, mask, indices), _ in ahead:
+        for index, label, counts in zip(indices, local_rows(labels), mask, strict=True):
             if counts:
                 yield int(index), label
 

@@ -58,13 +58,13 @@ class Extremes:
     """
 
     def __init__(self, spec: FaceSpec, count: int = 8):
-        self._spec, self._count = spec, count
+        self.spec, self._count = spec, count
         self._best: list[tuple[float, int, Case]] = []  # heaps, whose first entry is replaced next
         self._worst: list[tuple[float, int, Case]] = []
 
     def __call__(self, index: int, prediction: np.ndarray, confusion: np.ndarray) -> None:
         """Adds one image; the arguments are those of `Case`."""
-        score = scores(confusion, self._spec)["mean_f1"]
+        score = scores(confusion, self.spec)["mean_f1"]
         if score is None:
             return
         for heap, key in ((self._best, score), (self._worst, -score)):
@@ -85,7 +85,7 @@ def _sorted_cases(heap: list[tuple[float, int, Case]]) -> list[Case]:
 
 
 def write_page(
-    path: pathlib.Path, *, title: str, result: Mapping[str, Any], extremes: Extremes, example: Example, spec: FaceSpec
+    path: pathlib.Path, *, title: str, result: Mapping[str, Any], extremes: Extremes, example: Example
 ) -> None:
     """Writes one HTML file that contains all its images: the scores, then the worst and the best cases.
 
@@ -95,8 +95,8 @@ def write_page(
       result: what `confusion.scores` returns for the whole split.
       extremes: the cases to show.
       example: returns the image of a case, with its label, at their original size.
-      spec: the classes.
     """
+    spec = extremes.spec
     parts = [f"<h1>{html.escape(title)}</h1>", _score_table(result, spec)]
     for heading, cases in (("Worst", extremes.worst()), ("Best", extremes.best())):
         parts.append(f"<h2>{heading} {len(cases)}</h2>")

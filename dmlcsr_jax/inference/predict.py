@@ -1,9 +1,11 @@
 """Parses many images and videos and writes the results to files."""
 
+import collections
 import dataclasses
 import itertools
 import json
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +22,13 @@ from dmlcsr_jax.files import write_text
 from dmlcsr_jax.inference.face import ParsedFace
 from dmlcsr_jax.inference.images import as_array
 from dmlcsr_jax.inference.inputs import is_video
-from dmlcsr_jax.inference.video import VideoReader, VideoWriter, smoothed
+from dmlcsr_jax.inference.video.smoothing import smoothed
 from dmlcsr_jax.types import Box
 
 if TYPE_CHECKING:
     from dmlcsr_jax.inference.parser import FaceParser
+    from dmlcsr_jax.inference.video.reading import Frame, VideoReader
+    from dmlcsr_jax.inference.video.writing import VideoWriter
 
 FORMS = ("labels", "overlays", "sheet", "json")
 _FRAMES_ON_SHEET = 10  # of each video
@@ -70,7 +74,7 @@ def predict(
     """Parses images and videos and writes the results into a folder.
 
     For an image NAME: NAME.png (class numbers with a palette) and NAME_overlay.jpg, at the size of the image. For a
-    video: NAME/000000.png and so on, and NAME_overlay.mp4 without sound. For all inputs together: sheet_1.jpg,
+    video: NAME/000000.png and so on, and NAME_overlay.mp4 with its sound. For all inputs together: sheet_1.jpg,
     sheet_2.jpg, and predictions.json (`ParsedFace.summary` of each image and of each frame of a video).
 
     Args:
@@ -164,40 +168,60 @@ class _Job:
                 self._sheet.add(overlay, name)
 
     def _write_video(self, name: str, path: pathlib.Path, progress: Progress) -> None:
+        # PyAV takes a seventh of a second to load, which photos need not wait for.
+        from dmlcsr_jax.inference.video.reading import VideoReader
+        from dmlcsr_jax.inference.video.writing import VideoWriter
+
         reader = VideoReader(path)
         task = progress.add_task("", total=reader.count or None, text=path.name)
         entries, faceless = [], 0
-        with VideoWriter(self._output / f"{name}_overlay.mp4", reader.rate) as writer:
-            for index, face in enumerate(smoothed(self._parse_frames(reader), self._options.smooth)):
+        overlay = self._output / f"{name}_overlay.mp4"
+        with VideoWriter(overlay, time_base=reader.time_base, rate=reader.rate, sound_of=reader) as writer:
+            for index, (frame, face) in enumerate(self._parse_frames(reader)):
                 faceless += not face.crops
                 if "json" in self._options.write:
-                    entries.append(face.summary())
-                self._write_frame(name, index, face, reader, writer)
+                    entries.append({"time": round(float(frame.time), 6), **face.summary()})
+                if "labels" in self._options.write and index == 0:
+                    _remove_frames(self._output / name)
+                self._write_frame(name, index, frame, face, reader.count, writer)
                 progress.advance(task)
         progress.remove_task(task)
-        self._entries["videos"].append({"name": name, "file": str(path), "rate": reader.rate, "frames": entries})
+        if writer.lost_tracks:
+            console.print(
+                f"{overlay.name}: {writer.lost_tracks} audio tracks of unknown kind are left out", markup=False
+            )
+        self._entries["videos"].append({"name": name, "file": str(path), "rate": float(reader.rate), "frames": entries})
         if faceless:
             self._faceless.append(f"{name} (in {faceless} frames)")
         reader.check()
 
-    def _write_frame(self, name: str, index: int, face: ParsedFace, reader: VideoReader, writer: VideoWriter) -> None:
+    def _write_frame(
+        self, name: str, index: int, frame: "Frame", face: ParsedFace, count: int, writer: "VideoWriter"
+    ) -> None:
         write = self._options.write
         if "labels" in write:
             folder = self._output / name
             folder.mkdir(exist_ok=True)
             write_indexed_png(folder / f"{index:06d}.png", face.labels, face.spec)
-        on_sheet = "sheet" in write and index % max(1, reader.count // _FRAMES_ON_SHEET) == 0
+        on_sheet = "sheet" in write and index % max(1, count // _FRAMES_ON_SHEET) == 0
         if "overlays" in write or on_sheet:
             overlay = face.overlay(legend=False)
             if "overlays" in write:
-                writer.write(overlay)
+                writer.write(dataclasses.replace(frame, image=overlay))
             if on_sheet:
                 self._sheet.add(overlay, f"{name} {index}")
 
-    def _parse_frames(self, reader: VideoReader) -> Iterator[ParsedFace]:
-        frames = iter(reader)
-        while batch := list(itertools.islice(frames, self._parser.batch_size)):
-            yield from map(self._remapped, self._parser(batch))
+    def _parse_frames(self, reader: "VideoReader") -> Iterator[tuple["Frame", ParsedFace]]:
+        waiting: collections.deque[Frame] = collections.deque()
+
+        def faces() -> Iterator[ParsedFace]:
+            frames = iter(reader)
+            while batch := list(itertools.islice(frames, self._parser.batch_size)):
+                waiting.extend(batch)
+                yield from map(self._remapped, self._parser([frame.image for frame in batch]))
+
+        for face in smoothed(faces(), self._options.smooth):
+            yield waiting.popleft(), face
 
     def finish(self) -> None:
         """Writes what covers all inputs: the last contact sheet and predictions.json."""
@@ -216,6 +240,13 @@ class _Job:
             console.print(f"no face found, no labels or overlay: {_listed(self._faceless, ', ')}")
         if self._failed:
             raise UserError(f"{len(self._failed)} of {count} files were skipped: {_listed(self._failed, '; ')}")
+
+
+def _remove_frames(folder: pathlib.Path) -> None:
+    """Removes what an earlier run wrote for a film that may have been longer."""
+    for path in folder.glob("*.png"):
+        if re.fullmatch(r"\d{6,}", path.stem):
+            path.unlink()
 
 
 def _listed(texts: Sequence[str], separator: str, most: int = 20) -> str:

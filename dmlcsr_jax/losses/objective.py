@@ -83,6 +83,7 @@ def multi_task_loss(
     teacher: Predictions | None = None,
     cycle: Array | int = 0,
     weights: LossWeights = LossWeights(),
+    class_weights: Array | None = None,
     axis_name: str | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The weighted sum of all terms (arXiv 2203.14448 §3.4), at the size of the labels.
@@ -94,6 +95,8 @@ def multi_task_loss(
       teacher: logits of the frozen teacher, like `predictions`; no gradient flows into them.
       cycle: number of the self-regulation cycle, from 1; used with a teacher only.
       weights: the weight of each term. A subclass may declare more terms.
+      class_weights: [C] float, the weight of a pixel in `cross_entropy` and `distill_parsing` by its label; None for
+        equal weights, as published.
       axis_name: the pmap axis over which counts are averaged, so that the mean over devices of the results and of
         their gradients is that of the whole batch. This holds for every term except `lovasz`; see there.
 
@@ -103,6 +106,7 @@ def multi_task_loss(
       not part of the total.
     """
     pixels = _pixels(predictions, labels, teacher=teacher, cycle=cycle, axis_name=axis_name)
+    pixels = pixels._replace(class_weights=class_weights)
     table = term_table(weights)
     active = {name: entry for name, entry in table.items() if _is_active(entry, predictions, teacher)}
     values = {name: entry.function(pixels) for name, entry in active.items()}

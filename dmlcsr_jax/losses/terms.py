@@ -28,6 +28,8 @@ class Pixels(NamedTuple):
       cycle: number of the self-regulation cycle, at least 1 with a teacher; may be traced.
       axis_name: the pmap axis over which counts are averaged, or None. The mean over that axis of a term and of its
         gradients is then that of the whole batch. This holds for every term except `lovasz`; see there.
+      class_weights: [C] float, the weight of a pixel in `cross_entropy` and `distill_parsing` by its label; None for
+        equal weights.
     """
 
     log_probabilities: Predictions
@@ -38,6 +40,7 @@ class Pixels(NamedTuple):
     teacher: Predictions | None
     cycle: Array | int
     axis_name: str | None
+    class_weights: Array | None = None
 
 
 def lovasz(pixels: Pixels) -> jax.Array:
@@ -50,9 +53,9 @@ def lovasz(pixels: Pixels) -> jax.Array:
 
 
 def cross_entropy(pixels: Pixels) -> jax.Array:
-    """Mean of -log p(label) over the pixels that are not ignored."""
-    count = jnp.sum(pixels.valid)
-    return _ratio(jnp.sum(_parsing_cross_entropy(pixels)), count, pixels.axis_name)
+    """Mean of -log p(label) over the pixels that are not ignored, weighted by the classes of their labels."""
+    weights = _pixel_weights(pixels)
+    return _ratio(jnp.sum(weights * _parsing_cross_entropy(pixels)), jnp.sum(weights), pixels.axis_name)
 
 
 def binary_edge(pixels: Pixels) -> jax.Array:
@@ -76,18 +79,18 @@ def category_edge_attention(pixels: Pixels) -> jax.Array:
 
 
 def distill_parsing(pixels: Pixels) -> jax.Array:
-    """Distillation of the parsing head; see `_distillation`."""
-    return _distillation(pixels, "parsing", pixels.labels)
+    """Distillation of the parsing head, weighted by the classes of the labels; see `_distillation`."""
+    return _distillation(pixels, "parsing", pixels.labels, _pixel_weights(pixels))
 
 
 def distill_binary_edge(pixels: Pixels) -> jax.Array:
     """Distillation of the binary edge head; see `_distillation`."""
-    return _distillation(pixels, "binary_edge", pixels.binary_edges)
+    return _distillation(pixels, "binary_edge", pixels.binary_edges, pixels.valid)
 
 
 def distill_category_edge(pixels: Pixels) -> jax.Array:
     """Distillation of the category edge head; see `_distillation`."""
-    return _distillation(pixels, "category_edge", pixels.category_edges)
+    return _distillation(pixels, "category_edge", pixels.category_edges, pixels.valid)
 
 
 def _parsing_cross_entropy(pixels: Pixels) -> jax.Array:
@@ -116,8 +119,8 @@ def _edge_attention(pixels: Pixels, edges: Array) -> jax.Array:
     return jnp.mean(_ratio(losses, jnp.sum(edges, axis=(1, 2))))
 
 
-def _distillation(pixels: Pixels, head: Head, labels: Array) -> jax.Array:
-    """Mean of KL(target ‖ student) over the pixels that are not ignored.
+def _distillation(pixels: Pixels, head: Head, labels: Array, weights: Array) -> jax.Array:
+    """Mean of KL(target ‖ student) over the pixels that are not ignored, with [B, H, W] `weights`.
 
     The target is softmax((1 - a) teacher logits + a one-hot label), a = 1 / (cycle + 1).
     """
@@ -126,7 +129,15 @@ def _distillation(pixels: Pixels, head: Head, labels: Array) -> jax.Array:
     one_hot = _is_class(labels, student.shape[-1]).astype(student.dtype)
     target = jax.nn.log_softmax((1 - share) * teacher + share * one_hot)
     divergence = jnp.sum(jnp.exp(target) * (target - student), axis=-1, where=pixels.valid[..., None])
-    return _ratio(jnp.sum(divergence), jnp.sum(pixels.valid), pixels.axis_name)
+    return _ratio(jnp.sum(weights * divergence), jnp.sum(weights), pixels.axis_name)
+
+
+def _pixel_weights(pixels: Pixels) -> jax.Array:
+    """[B, H, W] weight of each pixel by the class of its label, 0 if ignored; bool if all classes weigh the same."""
+    if pixels.class_weights is None:
+        return jnp.asarray(pixels.valid)
+    weights = jnp.asarray(pixels.class_weights, pixels.log_probabilities.parsing.dtype)
+    return jnp.where(pixels.valid, weights[jnp.minimum(pixels.labels, len(weights) - 1)], 0)
 
 
 def _is_class(labels: Array, num_classes: int) -> jax.Array:

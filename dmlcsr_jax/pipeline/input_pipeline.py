@@ -170,6 +170,7 @@ def eval_batches(
     *,
     size: tuple[int, int],
     batch_size: int,
+    labels: bool = True,
     num_workers: int = 0,
     process_index: int | None = None,
     process_count: int | None = None,
@@ -182,6 +183,7 @@ def eval_batches(
       source: encoded examples.
       size: (height, width) of the batches.
       batch_size: on this host.
+      labels: whether labels are decoded; otherwise all of them are 255.
       num_workers: as for `TrainInput`.
       process_index: as for `TrainInput`.
       process_count: as for `TrainInput`.
@@ -192,15 +194,18 @@ def eval_batches(
     """
     host = Host.create(process_index, process_count)
     order = evaluation_order(num_examples=len(source), batch_size=batch_size, host=host)
-    load = functools.partial(_load_whole, source=source, size=size)
+    load = functools.partial(_load_whole, source=source, size=size, with_labels=labels)
     return batching.iterate(batching.in_batches(order, load, size=size, batch_size=batch_size, num_workers=num_workers))
 
 
-def _load_whole(index: int, *, source: Examples, size: tuple[int, int]) -> batching.Loaded:
-    if index == PADDING:
-        return _padding(size)
-    image, labels = _decode(source[index])
-    return fit_image(image, size), fit_labels(labels, size), index
+def _load_whole(index: int, *, source: Examples, size: tuple[int, int], with_labels: bool) -> batching.Loaded:
+    image, labels, _ = _padding(size)
+    if index != PADDING:
+        example = source[index]
+        image = fit_image(decode_image(example["image"], example["name"]), size)
+        if with_labels:
+            labels = fit_labels(decode_label(example["label"], example["name"]), size)
+    return image, labels, index
 
 
 def _decode(example: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -62,6 +62,7 @@ class Experiment:
       model: the keyword arguments of `create_model`.
       initial: what the weights start from.
       loss: the weight of each term.
+      class_weights: the weight of each class in the loss, as text; see `read_class_weights`.
       optimizer: SGD and its schedule.
       regulation: cycles and teacher.
       training: batch size, epochs, log and checkpoints.
@@ -80,6 +81,7 @@ class Experiment:
     model: Mapping[str, Any]
     initial: InitialWeights
     loss: LossWeights
+    class_weights: str
     optimizer: OptimizerSettings
     regulation: SelfRegulation
     training: TrainingSettings
@@ -118,6 +120,7 @@ class Experiment:
             model=model,
             initial=InitialWeights(fields["seed"], pretrained_backbone, fields["init_from"]),
             loss=read_section(LossWeights, fields, "loss"),
+            class_weights=fields["class_weights"],
             optimizer=read_section(OptimizerSettings, fields, "optimizer"),
             regulation=read_section(SelfRegulation, fields, "self_regulation"),
             training=read_section(TrainingSettings, fields, "training"),

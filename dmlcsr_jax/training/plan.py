@@ -20,6 +20,7 @@ from dmlcsr_jax.models.backbones import get_preprocessing
 from dmlcsr_jax.pipeline.input_pipeline import TrainInput, steps_per_epoch
 from dmlcsr_jax.pipeline.label_noise import NoisyLabels
 from dmlcsr_jax.pipeline.sampling import class_factors, class_presence, repeat_factors
+from dmlcsr_jax.training.class_weights import read_class_weights
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.optimizer import make_optimizer, make_schedule
 from dmlcsr_jax.training.self_regulation import SelfRegulation
@@ -36,6 +37,7 @@ class Plan:
       schedule: step -> learning rate.
       input: the training images.
       metadata: of every checkpoint.
+      class_weights: [C] float32, the weight of each class in the loss; None for equal weights.
       epoch_steps: steps per epoch.
       total_steps: steps of the run.
     """
@@ -45,6 +47,7 @@ class Plan:
     schedule: optax.Schedule
     input: TrainInput
     metadata: CheckpointMetadata
+    class_weights: np.ndarray | None
     epoch_steps: int
     total_steps: int
 
@@ -68,8 +71,27 @@ def plan_run(experiment: Experiment, dataset: Dataset, workdir: pathlib.Path) ->
         schedule=schedule,
         input=_train_input(experiment, dataset),
         metadata=create_metadata(dataset.spec, experiment, workdir),
+        class_weights=_class_weights(experiment, dataset),
         epoch_steps=epoch_steps,
         total_steps=epochs * epoch_steps,
+    )
+
+
+def describe_more_epochs(experiment: Experiment, epoch_steps: int, earlier_epochs: int) -> str:
+    """One line about a run that resumes with more epochs than it had: what becomes of its learning rate."""
+
+    def last_rate(epochs: int) -> float:
+        schedule = make_schedule(
+            experiment.optimizer, experiment.regulation, epochs=epochs, steps_per_epoch=epoch_steps
+        )
+        return float(schedule(earlier_epochs * epoch_steps - 1))
+
+    epochs = experiment.training.epochs
+    before, now = last_rate(earlier_epochs), last_rate(epochs)
+    change = "as before" if before == now else f"{now:.3g} instead of {before:.3g}"
+    return (
+        f"{epochs} epochs instead of {earlier_epochs}: the learning rate follows the schedule of {epochs} epochs from "
+        f"here on; at the end of epoch {earlier_epochs} it is {change}"
     )
 
 
@@ -131,6 +153,17 @@ def _repeats(source: Source, spec: FaceSpec, threshold: float) -> np.ndarray | N
     rare = ", ".join(f"{name} {factor:.1f}" for name, factor in factors if factor > 1)
     console.print(f"rare classes and how often their images are repeated: {rare or 'none'}")
     return repeat_factors(present, threshold)
+
+
+def _class_weights(experiment: Experiment, dataset: Dataset) -> np.ndarray | None:
+    """The weight of each class in the loss; prints them."""
+    names = dataset.spec.class_names
+    pixels = dataset.summary.splits["train"].pixels
+    weights = read_class_weights(experiment.class_weights, names, [pixels.get(name, 0) for name in names])
+    if weights is not None:
+        listed = ", ".join(f"{name} {weight:.2g}" for name, weight in zip(names, weights, strict=True))
+        console.print(f"class weights of cross_entropy and distill_parsing: {listed}")
+    return weights
 
 
 def _mention_cycles(regulation: SelfRegulation, epochs: int) -> None:

@@ -31,6 +31,7 @@ def make_train_step(
     weights: LossWeights,
     preprocessing: Preprocessing,
     distillation: bool = True,
+    class_weights: Array | None = None,
     devices: Sequence[Device] | None = None,
 ) -> TrainStep:
     """The training step: (state, sharded batch) -> (state, the loss terms averaged over all devices).
@@ -45,6 +46,7 @@ def make_train_step(
       weights: of the loss terms.
       preprocessing: how images enter the network.
       distillation: if False, the teacher is ignored.
+      class_weights: [C] float of the loss; see `multi_task_loss`.
       devices: all of them unless named.
 
     Returns:
@@ -59,7 +61,13 @@ def make_train_step(
         if distillation and state.teacher is not None:
             teacher = cast(Predictions, model.apply(state.teacher, images, train=False))
         total, terms = multi_task_loss(
-            predictions, batch.labels, teacher=teacher, cycle=state.cycle, weights=weights, axis_name=AXIS
+            predictions,
+            batch.labels,
+            teacher=teacher,
+            cycle=state.cycle,
+            weights=weights,
+            class_weights=class_weights,
+            axis_name=AXIS,
         )
         return total, (updated["batch_stats"], terms | {"total": total})
 

@@ -26,6 +26,7 @@ _FREE_FIELDS = (
 )
 # Fields that came after version 0.1.0, with the values that change nothing.
 _LATER_FIELDS = {
+    "class_weights": "none",
     "dataset.terms": "",
     "input.zoom": 1.0,
     "input.shift": 0.0,
@@ -43,8 +44,11 @@ _LATER_FIELDS = {
 }
 
 
-def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> int | None:
     """Makes the workdir and writes the fields of `config` to `config.json`.
+
+    Returns:
+      The number of epochs of the run that is there, which may be less than now; None if there is none.
 
     Raises:
       UserError: it cannot be written, or it holds a run whose configuration differs.
@@ -53,10 +57,11 @@ def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     text = json.dumps(config, indent=2)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        there = read_config_file(path) if path.exists() else None
-        if there and (workdir / "checkpoints").is_dir():
+        there = read_config_file(path) if path.exists() and (workdir / "checkpoints").is_dir() else None
+        if there:
             _refuse_other_run(path, there, json.loads(text))
         write_text(path, text)
+        return there["training"]["epochs"] if there else None
     except OSError as error:
         raise UserError(f"--workdir={workdir} cannot be written ({error.strerror}); name another folder") from error
     except json.JSONDecodeError as error:
@@ -74,7 +79,10 @@ def _refuse_other_run(path: pathlib.Path, saved: Mapping[str, Any], given: Mappi
     for name in sorted(there | here):
         if name.startswith(_FREE_FIELDS) or there.get(name) == here.get(name):
             continue
+        if name == "training.epochs" and there[name] < here[name]:
+            continue
         raise UserError(
-            f"{path} is of another run: {name} is {there.get(name)!r} there and {here.get(name)!r} here; "
-            f"use a new --workdir, or --config.{name}={there.get(name)}"
+            f"{path} is of another run: {name} is {there.get(name)!r} there and {here.get(name)!r} here; to resume it, "
+            f"use --config.{name}={there.get(name)}; to train on from its weights, use a new --workdir and "
+            f"--config.init_from={path.parent}"
         )

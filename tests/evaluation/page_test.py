@@ -69,7 +69,7 @@ def test_the_page_holds_everything(tmp_path):
 
     result = scores(total, SPEC)
     path = tmp_path / "page.html"
-    write_page(path, title="runs/x, val", result=result, extremes=extremes, example=example, spec=SPEC)
+    write_page(path, title="runs/x, val", result=result, extremes=extremes, example=example)
     page = Page()
     page.feed(path.read_text())
     assert len(page.images) == 4 * 4 and all(link.startswith("data:image/jpeg;base64,") for link in page.links)

@@ -55,6 +55,22 @@ def test_predictions_are_compared_at_the_size_of_the_protocol(original_size):
     assert confusion.sum() == whole if original_size else confusion.sum() < 3 * SIZE[0] * SIZE[1]
 
 
+def test_weights_are_placed_on_all_devices_once():
+    model = DMLCSR(SPEC.num_classes, backbone="tiny", width=8)
+    evaluator = Evaluator(
+        model=model, preprocessing=Preprocessing(), source=Source(), spec=SPEC, size=SIZE, batch_size=1
+    )
+    devices = set()
+
+    def predict(variables, images):
+        devices.update(len(leaf.sharding.device_set) for leaf in jax.tree.leaves(variables))
+        return jax.pmap(lambda image: image[..., 0])(images)
+
+    evaluator.__dict__["_predict"] = predict
+    evaluator(init_variables(model, 0))
+    assert devices == {jax.local_device_count()}
+
+
 def test_flip_averaged_predictions_are_the_same_for_the_mirror_image():
     table = SPEC.flip_table()
     images = np.random.default_rng(0).integers(0, 256, (2, 65, 65, 3), np.uint8)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import types
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -14,7 +15,9 @@ from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference import Detection, FaceCrop, ParsedFace
 from dmlcsr_jax.inference.inputs import list_inputs
 from dmlcsr_jax.inference.predict import FORMS, Options, predict
-from dmlcsr_jax.inference.video import VideoWriter
+from dmlcsr_jax.inference.video.reading import Frame
+from dmlcsr_jax.inference.video.writing import VideoWriter
+from tests.inference.clips import drawn, packets_of, times_of, write_clip
 
 SPEC = get_spec("celebamask_hq")
 
@@ -54,9 +57,9 @@ def folder(tmp_path):
     cv2.imwrite(str(folder / "empty.png"), np.zeros((30, 30, 3), np.uint8))
     (folder / "broken.jpg").write_text("not an image")
     (folder / "broken.mp4").write_text("not a video")
-    with VideoWriter(folder / "clip.mp4", 10) as writer:
-        for _ in range(7):
-            writer.write(half[..., ::-1])
+    with VideoWriter(folder / "clip.mp4", time_base=Fraction(1, 10), rate=Fraction(10)) as writer:
+        for index in range(7):
+            writer.write(Frame(half[..., ::-1], Fraction(index, 10)))
     return folder
 
 
@@ -79,7 +82,7 @@ def test_everything_is_written_and_skipped_files_are_named(parser, folder, tmp_p
     assert found["pictures"][0]["parts"]["hair"] == {"pixels": 1200, "share": 0.5, "box": [30, 0, 60, 40]}
     assert found["pictures"][4]["faces"] == []
     (video,) = found["videos"]
-    assert video["rate"] == 10 and len(video["frames"]) == 7
+    assert video["rate"] == 10 and [frame["time"] for frame in video["frames"]] == [i / 10 for i in range(7)]
 
 
 def test_only_what_was_asked_for_is_written_in_the_classes_asked_for(parser, folder, tmp_path):
@@ -141,3 +144,39 @@ def test_images_too_long_for_a_jpeg_are_named(parser, tmp_path):
     with pytest.raises(UserError, match=r"1 of 2 files were skipped: .*long_overlay\.jpg.*65500"):
         predict(parser, [("long", long), ("short", long[:, :9])], output=tmp_path, options=Options())
     assert {path.name for path in tmp_path.iterdir()} == {"long.png", "short.png", "short_overlay.jpg"}
+
+
+def test_a_video_keeps_its_times_and_its_sound(parser, tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", [0, 40, 41, 500, 2400], sound="aac")
+    predict(parser, [("clip", path)], output=tmp_path / "out", options=Options(FORMS, smooth=3))
+    overlay = tmp_path / "out" / "clip_overlay.mp4"
+    assert times_of(overlay) == times_of(path)
+    assert packets_of(overlay) == packets_of(path)
+    (video,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["videos"]
+    assert [frame["time"] for frame in video["frames"]] == [0, 0.04, 0.041, 0.5, 2.4]
+
+
+def test_a_shorter_film_of_the_same_name_leaves_no_old_frames(parser, tmp_path):
+    output = tmp_path / "out"
+    for count in (9, 4):
+        path = write_clip(tmp_path / "clip.mp4", range(0, 40 * count, 40))
+        predict(parser, [("clip", path)], output=output, options=Options(["labels", "overlays"]))
+        (output / "clip" / "notes.png").touch()  # the user's own
+    assert sorted(file.name for file in (output / "clip").iterdir()) == [
+        *(f"{i:06d}.png" for i in range(4)),
+        "notes.png",
+    ]
+    assert len(times_of(output / "clip_overlay.mp4")) == 4
+
+
+def test_a_film_that_ends_early_is_named_and_its_frames_are_kept(parser, tmp_path):
+    settings = {"codec": "mjpeg", "pix_fmt": "yuvj420p"}
+    path = write_clip(tmp_path / "clip.mkv", range(0, 800, 40), image=lambda _: drawn(3), **settings)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"clip\.mkv is incomplete after frame \d+; what was read is kept") as caught:
+        predict(parser, [("clip", path)], output=tmp_path / "out", options=Options(["labels", "overlays", "json"]))
+    count = int(str(caught.value).split("after frame ")[1].split(";")[0])
+    assert 0 < count < 20 and len(list((tmp_path / "out" / "clip").iterdir())) == count
+    assert len(times_of(tmp_path / "out" / "clip_overlay.mp4")) == count
+    (video,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["videos"]
+    assert len(video["frames"]) == count

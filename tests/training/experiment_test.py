@@ -83,6 +83,7 @@ BAD_VALUES = {
 # Paths, which are checked when they are read, and switches, whose every value is right.
 UNCHECKED = {
     "init_from",
+    "class_weights",
     "dataset.path",
     "dataset.terms",
     "dataset.data_dir",

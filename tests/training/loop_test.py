@@ -12,7 +12,7 @@ from dmlcsr_jax.files import read_json_lines
 from dmlcsr_jax.training import loop
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.logs import RunLog
-from dmlcsr_jax.training.plan import create_metadata
+from dmlcsr_jax.training.plan import create_metadata, describe_more_epochs
 from dmlcsr_jax.training.report import is_due
 from dmlcsr_jax.training.state import TrainState
 from dmlcsr_jax.training.workdir import claim_workdir
@@ -39,6 +39,28 @@ def test_a_workdir_belongs_to_one_configuration(tmp_path):
     with pytest.raises(UserError, match=r"optimizer\.learning_rate is 0\.001 there and 1\.0 here"):
         claim_workdir(tmp_path, config.to_dict())
     assert (tmp_path / "config.json").read_text() == before
+
+
+def test_a_run_may_get_more_epochs_but_not_fewer(tmp_path):
+    config = default.get_config("debug")
+    assert claim_workdir(tmp_path, config.to_dict()) is None
+    (tmp_path / "checkpoints").mkdir()
+    config.training.epochs = 5
+    assert claim_workdir(tmp_path, config.to_dict()) == 3
+    assert json.loads((tmp_path / "config.json").read_text())["training"]["epochs"] == 5
+    config.training.epochs = 4
+    with pytest.raises(UserError, match=r"training\.epochs is 5 there and 4 here; .*--config\.init_from="):
+        claim_workdir(tmp_path, config.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rate"), [("constant", "it is as before"), ("poly", "it is 0.000552 instead of 4.68e-05")]
+)
+def test_more_epochs_say_what_becomes_of_the_learning_rate(schedule, rate):
+    config = default.get_config("debug")
+    config.self_regulation.enabled, config.training.epochs, config.optimizer.schedule = False, 6, schedule
+    line = describe_more_epochs(Experiment.from_config(config), 10, 3)
+    assert line.startswith("6 epochs instead of 3:") and line.endswith(f"at the end of epoch 3 {rate}")
 
 
 def test_a_run_of_version_0_1_0_resumes_without_the_fields_that_came_later(tmp_path):
