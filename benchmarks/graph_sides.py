@@ -42,7 +42,7 @@ def _network(work: Workload) -> onnx.ModelProto:
     whole = build_model(work.variables(), CheckpointMetadata(spec, fields, (work.size, work.size), Preprocessing()))
     first = next(node for node in whole.graph.node if node.op_type == "Transpose")
     last = [node for node in whole.graph.node if node.op_type == "Resize"][-1]
-    return Extractor(whole).extract_model([first.output[0]], [last.input[0]])
+    return Extractor(onnx.shape_inference.infer_shapes(whole)).extract_model([first.output[0]], [last.input[0]])
 
 
 def _normalized(images: np.ndarray) -> np.ndarray:
