@@ -20,3 +20,10 @@ def torch_side(name: str, *arguments: Any, **fields: Any) -> Run:
 
     torch.set_num_threads(os.cpu_count() or 1)
     return getattr(torch_sides, name)(*arguments, **fields)
+
+
+def graph_side(name: str, *arguments: Any) -> Run:
+    """The run that the function `name` of `graph_sides` creates: our own exported network on another engine."""
+    from benchmarks import graph_sides
+
+    return getattr(graph_sides, name)(*arguments)

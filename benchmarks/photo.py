@@ -104,7 +104,7 @@ def _stage_times(parser: FaceParser) -> Iterator[dict[str, float]]:
     with (
         mock.patch.object(module, "take_crop", clocked("crops", module.take_crop)),
         mock.patch.object(module, "restore_crop", clocked("labels back", module.restore_crop)),
-        mock.patch.object(parser, "_labels", clocked("network", parser._labels)),
+        mock.patch.object(parser._engine, "labels", clocked("network", parser._engine.labels)),
     ):
         yield seconds
 

@@ -1,4 +1,4 @@
-"""The peers' sides of the benchmarks: PyTorch, torch.compile and onnxruntime."""
+"""The peers' sides of the benchmarks: PyTorch, torch.compile, onnxruntime and OpenVINO."""
 
 import contextlib
 import logging
@@ -92,14 +92,32 @@ def parse_by_onnxruntime(work: Workload, images: np.ndarray) -> Run:
     x = normalized(images).contiguous()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = os.cpu_count() or 1
+    with _exported(work, x) as path:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda: np.moveaxis(np.asarray(session.run(None, {"images": x.numpy()})[0]), 1, -1)
+
+
+def parse_by_openvino(work: Workload, images: np.ndarray) -> Run:
+    """Parsing logits by OpenVINO from the exported network, on the CPU."""
+    import openvino
+
+    x = normalized(images).contiguous()
+    hints = {"INFERENCE_PRECISION_HINT": "bf16" if work.dtype == "bfloat16" else "f32", "PERFORMANCE_HINT": "LATENCY"}
+    with _exported(work, x) as path:
+        compiled = openvino.Core().compile_model(path, "CPU", hints)
+    return lambda: np.moveaxis(compiled(x.numpy())[0], 1, -1)
+
+
+@contextlib.contextmanager
+def _exported(work: Workload, x: Tensor) -> Iterator[str]:
+    """The parsing branch as PyTorch writes it to ONNX for images of this shape, in a folder that is removed again."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(pathlib.Path(folder, "network.onnx"))
         parser = Parser(torch_network_of(work.variables())).eval()
         with contextlib.redirect_stdout(None), warnings.catch_warnings(action="ignore"):
             logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             torch.onnx.export(parser, (x,), path, input_names=["images"], dynamo=True)
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: np.moveaxis(np.asarray(session.run(None, {"images": x.numpy()})[0]), 1, -1)
+        yield path
 
 
 def training_step(work: Workload) -> Run:

@@ -1,4 +1,4 @@
-"""The command `dmlcsr`: `command.py` reads the command line, `modes.py` does the work."""
+"""The command `dmlcsr`: `command.py` reads the command line, `modes.py` and `parse_modes.py` do the work."""
 
 import contextlib
 import io
@@ -14,6 +14,8 @@ from dmlcsr_jax import environment
 from dmlcsr_jax.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dmlcsr_jax.command import Command
 
 
@@ -21,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs a command line, by default the program's own; exits with status 1 and one line on stderr if it fails."""
     if argv is None:
         environment.use_huge_pages()  # first, because it restarts the program
-    from dmlcsr_jax.command import Help, parse  # imports JAX
+    from dmlcsr_jax.command import Help, parse
 
     logging.set_verbosity(logging.WARNING)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -35,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(text, flush=True)
     except UserError as error:
         _exit_at_once(f"error: {' '.join(str(error).split())}")
+    except ModuleNotFoundError as error:  # with requirements-parse.txt alone
+        if (error.name or "").startswith("dmlcsr_jax"):
+            raise
+        _exit_at_once(f"error: this needs the package {error.name}; pip install dmlcsr_jax with all that it requires")
     except KeyboardInterrupt:
         training = command is not None and command.mode == "train"
         sys.exit("stopped" + "; the same command resumes from the last checkpoint" * training)
@@ -44,17 +50,61 @@ def run(command: "Command") -> None:
     """Runs a command. What it needs is imported late, so that --help and a wrong flag answer at once."""
     environment.compute_in_order()
     environment.use_compilation_cache()
+    host = (0, 1)
+    if command.distributed:
+        from dmlcsr_jax import hosts
 
-    from dmlcsr_jax import hosts, modes
+        hosts.initialize(command.distributed)
+        host = hosts.own_place()
+    if command.mode in ("predict", "demo"):
+        _parse(command, host)
+    else:
+        _run_with_jax(command)
+
+
+def _parse(command: "Command", host: tuple[int, int]) -> None:
+    """Runs predict or demo, of several hosts as one; an engine other than JAX's then needs no JAX."""
+    from dmlcsr_jax import parse_modes
     from dmlcsr_jax.inference.options import Options
     from dmlcsr_jax.models import TestTimeAugmentation
 
-    if command.distributed:
-        hosts.initialize(command.distributed)
-    config, workdir = command.config, command.workdir or pathlib.Path("portrait")
-    output = command.workdir if command.workdir and command.workdir.is_dir() else pathlib.Path()
+    def examples() -> "list[tuple[str, pathlib.Path | np.ndarray]]":
+        from dmlcsr_jax import modes
+
+        return modes.example_images(command.config)
+
+    workdir, output = _folders(command)
+    parser_options = {
+        "faces": command.faces,
+        "weights": command.weights,
+        "engine": command.engine,
+        "precision": command.precision,
+        "augmentation": TestTimeAugmentation(flip=command.flip, scales=command.scales),
+    }
+    if command.mode == "demo":
+        parse_modes.demo(workdir, command.port, **parser_options)
+    else:
+        options = Options(
+            write=command.write,
+            remap=command.remap,
+            smooth=command.smooth,
+            boxes=command.boxes,
+            parts=command.parts,
+            skip_existing=command.skip_existing,
+        )
+        if command.batch_size:
+            parser_options["batch_size"] = command.batch_size
+        folder = command.output or output / "predictions"
+        parse_modes.predict(workdir, command.paths, folder, options, examples=examples, host=host, **parser_options)
+
+
+def _run_with_jax(command: "Command") -> None:
+    """Runs any other mode."""
+    from dmlcsr_jax import modes
+    from dmlcsr_jax.models import TestTimeAugmentation
+
+    config, (workdir, output) = command.config, _folders(command)
     augmentation = TestTimeAugmentation(flip=command.flip, scales=command.scales)
-    shared = {"weights": command.weights, "augmentation": augmentation}
     actions: dict[str, Callable[[], None]] = {
         "prepare": lambda: modes.prepare(config, clean=command.clean),
         "train": lambda: modes.train(config, workdir),
@@ -62,30 +112,16 @@ def run(command: "Command") -> None:
             modes.evaluate_label_maps(config, command.predictions, command.output or pathlib.Path("evaluation"))
             if command.predictions
             else modes.evaluate(
-                config, workdir, command.output or command.workdir or pathlib.Path("evaluation"), **shared
+                config,
+                workdir,
+                command.output or command.workdir or pathlib.Path("evaluation"),
+                weights=command.weights,
+                augmentation=augmentation,
             )
-        ),
-        "predict": lambda: modes.predict(
-            config,
-            workdir,
-            command.paths,
-            command.output or output / "predictions",
-            Options(
-                write=command.write,
-                remap=command.remap,
-                smooth=command.smooth,
-                boxes=command.boxes,
-                parts=command.parts,
-                skip_existing=command.skip_existing,
-            ),
-            faces=command.faces,
-            **({"batch_size": command.batch_size} if command.batch_size else {}),
-            **shared,
         ),
         "export": lambda: modes.export(
             config, workdir, command.output or output / "export", formats=command.formats, weights=command.weights
         ),
-        "demo": lambda: modes.demo(workdir, command.port, faces=command.faces, **shared),
         "convert": lambda: (
             modes.convert_back(workdir, command.output, command.weights)
             if command.output
@@ -93,6 +129,12 @@ def run(command: "Command") -> None:
         ),
     }
     actions[command.mode]()
+
+
+def _folders(command: "Command") -> tuple[pathlib.Path, pathlib.Path]:
+    """The workdir, and the folder in which results lie unless --output names another."""
+    here = command.workdir if command.workdir and command.workdir.is_dir() else pathlib.Path()
+    return command.workdir or pathlib.Path("portrait"), here
 
 
 def _exit_at_once(line: str) -> None:

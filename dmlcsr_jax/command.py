@@ -35,7 +35,7 @@ from ml_collections import ConfigDict, config_flags
 
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.recipes import check_fields, read_config
-from dmlcsr_jax.types import Box, Faces
+from dmlcsr_jax.types import Box, EngineName, Faces, Precision
 
 MODES = ("train", "evaluate", "predict", "export", "demo", "convert", "prepare")
 # The fields of the configuration that a mode reads, by name or section; a mode that is not listed reads all.
@@ -68,6 +68,8 @@ class Command:
     smooth: int
     flip: bool
     scales: tuple[float, ...]
+    engine: EngineName
+    precision: Precision
     port: int
     weights: str | None
     predictions: pathlib.Path | None
@@ -116,6 +118,8 @@ def parse(argv: Sequence[str]) -> Command:
         smooth=given["smooth"],
         flip=given["flip"],
         scales=_read_scales(given["scales"]),
+        engine=given["engine"],
+        precision=given["precision"],
         port=given["port"],
         weights=given["weights"],
         predictions=pathlib.Path(given["predictions"]) if given["predictions"] else None,
@@ -169,6 +173,21 @@ def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
     define(flags.DEFINE_integer, "smooth", 1, "predict: frames of a video that vote on each pixel, an odd number.")
     define(flags.DEFINE_bool, "flip", False, "predict, evaluate: average with the mirror image.")
     define(flags.DEFINE_list, "scales", "1", "predict, evaluate: average over these sizes, such as 0.75,1,1.25.")
+    define(
+        flags.DEFINE_enum,
+        "engine",
+        "auto",
+        get_args(EngineName),
+        "predict, demo: what runs the network; auto: JAX on an accelerator, else the fastest that is installed.",
+    )
+    define(
+        flags.DEFINE_enum,
+        "precision",
+        "float32",
+        get_args(Precision),
+        "predict, demo: what the network computes in; bfloat16 needs OpenVINO on a processor that has it, or an "
+        "accelerator.",
+    )
     define(flags.DEFINE_integer, "port", 7860, "demo: where the page is, http://127.0.0.1:PORT.")
     define(
         flags.DEFINE_enum,

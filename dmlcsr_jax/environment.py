@@ -32,10 +32,22 @@ def compute_in_order() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {_SCHEDULER}=false".strip()
 
 
-def use_compilation_cache() -> None:
-    """Caches compiled programs in ~/.cache/dmlcsr_jax, unless $JAX_COMPILATION_CACHE_DIR names another folder."""
-    import jax
+def cache_directory() -> pathlib.Path:
+    """Where things are kept that can be made again: $XDG_CACHE_HOME/dmlcsr_jax, else ~/.cache/dmlcsr_jax."""
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "dmlcsr_jax"
 
-    if not jax.config.values["jax_compilation_cache_dir"]:
-        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "dmlcsr_jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # dozens of small programs take seconds too
+
+def use_compilation_cache() -> None:
+    """Caches compiled programs in `cache_directory()`, unless $JAX_COMPILATION_CACHE_DIR names another folder.
+
+    It does not import JAX, which reads these variables when something needs it.
+    """
+    folder = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_directory()))
+    # Dozens of small programs take seconds too.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    if "jax" in sys.modules:  # it has read them already
+        import jax
+
+        if not jax.config.values["jax_compilation_cache_dir"]:
+            jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -1,6 +1,10 @@
-"""The modes of the command line. They join the rooms, and only `cli.py` imports them."""
+"""The modes of the command line that need JAX. They join the rooms, and only `cli.py` imports them.
+
+Predict and demo are in `parse_modes.py`.
+"""
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import pathlib
@@ -21,10 +25,8 @@ from dmlcsr_jax.evaluation.curves import plot_curves
 from dmlcsr_jax.evaluation.evaluator import Evaluator, Scores, score_table
 from dmlcsr_jax.evaluation.label_maps import score_label_maps
 from dmlcsr_jax.evaluation.page import Extremes, write_page
-from dmlcsr_jax.inference import FaceParser, model_card
-from dmlcsr_jax.inference import predict as prediction
+from dmlcsr_jax.inference import model_card
 from dmlcsr_jax.inference.export import check_formats, export_network, write_files
-from dmlcsr_jax.inference.inputs import list_inputs
 from dmlcsr_jax.models import TestTimeAugmentation, create_model
 from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
 from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
@@ -172,30 +174,6 @@ def _write_scores(output: pathlib.Path, result: Scores, extremes: Extremes, *, t
     console.print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.html'}")
 
 
-def predict(
-    config: ConfigDict,
-    workdir: pathlib.Path,
-    paths: Sequence[str],
-    output: pathlib.Path,
-    options: prediction.Options,
-    **parser_options: Any,
-) -> None:
-    """Parses images and videos; without any named, some examples of `config.evaluation.split`.
-
-    Several processes share them. `parser_options` are those of `FaceParser.load`.
-    """
-    files, left_out = list_inputs(paths, output) if paths else (None, {})
-    parser = FaceParser.load(workdir, **parser_options)
-    prediction.predict(
-        parser,
-        files or example_images(config),
-        output=output,
-        options=options,
-        left_out=left_out,
-        host=hosts.own_place(),
-    )
-
-
 def example_images(config: ConfigDict) -> list[tuple[str, pathlib.Path | np.ndarray]]:
     """The first images of the evaluation split, or of a folder of images without label maps, with their names."""
     experiment = Experiment.from_config(config)
@@ -210,13 +188,6 @@ def example_images(config: ConfigDict) -> list[tuple[str, pathlib.Path | np.ndar
     source = prepare_dataset(experiment).source(split)
     examples = (decode_example(source[index]) for index in range(min(NUM_EXAMPLES, len(source))))
     return [(name.replace("/", "_"), image) for name, image, _ in examples]
-
-
-def demo(workdir: pathlib.Path, port: int, **parser_options: Any) -> None:
-    """Serves a page on this machine where images can be parsed, until it is stopped."""
-    from dmlcsr_jax.inference.demo import serve  # Gradio is an extra, and takes seconds to load
-
-    serve(FaceParser.load(workdir, batch_size=1, **parser_options), port)
 
 
 def export(
@@ -236,10 +207,13 @@ def export(
     variables, metadata = checkpoints.load(checkpoint, weights)
     metadata, about = _describe_checkpoint(config, workdir, checkpoint, metadata)
     console.print(f"exporting {checkpoint}, and comparing the result with it on drawn faces")
-    files = {}
-    for name, (content, parity) in export_network(variables, metadata, formats).items():
+    files, graph = {}, about
+    exported = export_network(variables, metadata, formats)
+    if "safetensors" in exported:  # a graph beside weights says that it was made of them
+        graph = about | {"weights": hashlib.sha256(exported["safetensors"][0]).hexdigest()}
+    for name, (content, parity) in exported.items():
         file = f"model.{name}"
-        card = model_card.describe(file, metadata, parity, about)
+        card = model_card.describe(file, metadata, parity, about if name == "safetensors" else graph)
         if name == "safetensors":
             texts = {"README.md": model_card.render(card), "model.json": checkpoints.encode_metadata(metadata, about)}
         else:

@@ -5,11 +5,9 @@ import pathlib
 import runpy
 from collections.abc import Sequence
 
-from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.training.workdir import read_config_file
 
 RECIPES = pathlib.Path(__file__).with_name("configs")
 
@@ -49,6 +47,8 @@ def check_fields(argv: Sequence[str], config: ConfigDict) -> None:
     Raises:
       UserError: there is no such field, or it is a section.
     """
+    from flax.traverse_util import flatten_dict  # imports JAX, which parsing photos may do without
+
     fields = list(flatten_dict(config.to_dict(), sep="."))
     for argument in argv:
         name = argument.partition("=")[0].removeprefix("--config.")
@@ -66,6 +66,10 @@ def check_fields(argv: Sequence[str], config: ConfigDict) -> None:
 def _read_workdir_config(path: pathlib.Path) -> ConfigDict | None:
     if not path.exists():
         return None
+    from flax.traverse_util import flatten_dict  # likewise
+
+    from dmlcsr_jax.training.workdir import read_config_file
+
     try:
         config = runpy.run_path(str(RECIPES / "default.py"))["get_config"]()
         config.update(read_config_file(path))

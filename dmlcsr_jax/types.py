@@ -27,6 +27,9 @@ Variables: TypeAlias = Mapping[str, PyTree]
 Box: TypeAlias = tuple[float, float, float, float]
 # How a parser finds the faces of an image; see `inference.FaceParser`.
 Faces: TypeAlias = Literal["auto", "whole", "detect"]
+# What runs a parser's network, and what it computes in; see `inference.FaceParser`.
+EngineName: TypeAlias = Literal["auto", "jax", "onnxruntime", "openvino"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 class Batch(NamedTuple):

@@ -40,3 +40,26 @@ def test_a_program_restarts_once_with_the_same_arguments(own, starts):
     *started, last = process.communicate()[0].splitlines()
     assert started == ["started"] * starts
     assert last == f"{process.pid}|{own or environment.HUGE_PAGES}|--flag=a b|photo.jpg"
+
+
+@pytest.mark.parametrize(("variable", "below"), [("XDG_CACHE_HOME", ""), ("HOME", ".cache")])
+def test_the_cache_lies_where_the_user_says(monkeypatch, tmp_path, variable, below):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert environment.cache_directory() == tmp_path / below / "dmlcsr_jax"
+
+
+def test_the_compilation_cache_is_set_without_importing_jax(tmp_path):
+    code = """
+import os, sys
+from dmlcsr_jax import environment
+environment.use_compilation_cache()
+assert "jax" not in sys.modules
+import jax
+print(jax.config.values["jax_compilation_cache_dir"])
+"""
+    env = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env | {"XDG_CACHE_HOME": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(tmp_path / "dmlcsr_jax"), done.stderr

@@ -28,11 +28,12 @@ ALLOWED = {
     "evaluation": _BASE | {"hosts", "devices", "datasets", "pipeline", "models", "drawing"},
     "training": _BASE
     | {"hosts", "devices", "datasets", "pipeline", "ops", "models", "losses", "checkpoints", "drawing", "evaluation"},
-    "inference": _BASE | {"datasets", "pipeline", "ops", "models", "checkpoints", "drawing"},
+    "inference": _BASE | {"environment", "datasets", "pipeline", "ops", "models", "checkpoints", "drawing"},
     "modes": _BASE | {"hosts", "datasets", "models", "checkpoints", "evaluation", "training", "inference"},
+    "parse_modes": {"inference"},
     "recipes": {"errors", "training"},
     "command": {"types", "errors", "recipes"},
-    "cli": {"errors", "environment", "hosts", "models", "inference", "modes", "command"},
+    "cli": {"errors", "environment", "hosts", "models", "inference", "modes", "parse_modes", "command"},
     "configs": {"losses", "checkpoints"},
     "__init__": {"datasets", "inference", "models"},
 }

@@ -3,6 +3,8 @@
 Those in `dmlcsr_jax/weights` ship with the package. `model.safetensors` holds `params` and `batch_stats`, named by
 path, such as "params/parsing_head/conv4/kernel": kernels in float16, the few other values in float32. The network
 computes in float32. `model.json` holds the checkpoint metadata, and in `card` what model cards say.
+
+JAX and Flax are imported only where variables are read or written.
 """
 
 import importlib.resources
@@ -11,14 +13,10 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
-from flax import traverse_util
-from safetensors.numpy import load_file
 
 from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.models import create_model, init_variables
 from dmlcsr_jax.types import Variables
 
 WEIGHTS = "model.safetensors"
@@ -49,6 +47,8 @@ def store(variables: Variables) -> dict[str, np.ndarray]:
     Raises:
       UserError: a kernel has a value beyond float16's range.
     """
+    from flax import traverse_util
+
     flat: dict[str, Any] = traverse_util.flatten_dict(
         {kind: variables[kind] for kind in ("params", "batch_stats")}, sep="/"
     )
@@ -63,6 +63,8 @@ def store(variables: Variables) -> dict[str, np.ndarray]:
 
 def restore(stored: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The reverse of `store`: `params` and `batch_stats` in float32, kernels rounded to float16."""
+    from flax import traverse_util
+
     return traverse_util.unflatten_dict({name: value.astype(np.float32) for name, value in stored.items()}, sep="/")
 
 
@@ -100,6 +102,12 @@ def read_variables(folder: pathlib.Path, metadata: CheckpointMetadata) -> dict[s
       ValueError: they are not those of the network that the metadata describes.
       SafetensorError: the file is broken.
     """
+    import jax
+    from flax import traverse_util
+    from safetensors.numpy import load_file
+
+    from dmlcsr_jax.models import create_model, init_variables
+
     given = load_file(folder / WEIGHTS)
     model = create_model(metadata.spec.num_classes, **metadata.model)
     wanted: dict[str, Any] = traverse_util.flatten_dict(jax.eval_shape(lambda: init_variables(model, seed=0)), sep="/")

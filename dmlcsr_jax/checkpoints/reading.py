@@ -1,15 +1,15 @@
-"""Finding and loading checkpoints: of a workdir, of an exported folder, or shipped with the package."""
+"""Finding and loading checkpoints: of a workdir, of an exported folder, or shipped with the package.
 
+Only loading the variables needs JAX and Orbax, which are imported then.
+"""
+
+import json
 import pathlib
 from typing import Any
-
-import jax
-import orbax.checkpoint as ocp
 
 from dmlcsr_jax.checkpoints import exported
 from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.models import create_model, init_variables
 from dmlcsr_jax.types import PyTree
 
 SCORE = "score"
@@ -32,9 +32,8 @@ def folders_below(directory: pathlib.Path) -> list[pathlib.Path]:
 def read_score(folder: pathlib.Path) -> float | None:
     """The score of a step folder; None if it cannot be read."""
     try:
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler(filename="metrics")) as reader:
-            return float(reader.restore(folder / "metrics")[SCORE])
-    except Exception:  # Orbax raises many kinds for a broken file
+        return float(_read_json(folder / "metrics" / "metrics")[SCORE])
+    except (OSError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -85,10 +84,15 @@ def load(path: str | pathlib.Path, weights: str | None = None) -> tuple[dict[str
     """
     folder = find_checkpoint(path)
     metadata = load_metadata(folder)
-    item = _find_item(folder, weights)
+    item = find_item(folder, weights)
     try:
         if exported.is_exported(folder):
             return exported.read_variables(folder, metadata), metadata
+        import jax
+        import orbax.checkpoint as ocp
+
+        from dmlcsr_jax.models import create_model, init_variables
+
         model = create_model(metadata.spec.num_classes, **metadata.model)
         abstract = abstract_tree(jax.eval_shape(lambda: init_variables(model, seed=0)))
         with ocp.StandardCheckpointer() as reader:
@@ -97,7 +101,7 @@ def load(path: str | pathlib.Path, weights: str | None = None) -> tuple[dict[str
         raise _unreadable(folder, error) from error
 
 
-def _find_item(folder: pathlib.Path, weights: str | None) -> str:
+def find_item(folder: pathlib.Path, weights: str | None) -> str:
     """The item of a step folder that holds these weights; UserError if there is none."""
     if weights == "teacher" and not (folder / ITEMS["teacher"]).is_dir():
         if exported.is_exported(folder):
@@ -122,16 +126,22 @@ def load_metadata(path: str | pathlib.Path) -> CheckpointMetadata:
     try:
         if exported.is_exported(folder):
             return exported.read_metadata(folder)
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            return CheckpointMetadata.from_json(reader.restore(folder / item))
-    except Exception as error:  # Orbax raises many kinds for a broken file
+        return CheckpointMetadata.from_json(_read_json(folder / item / "metadata"))
+    except Exception as error:  # a broken file may hold anything
         raise _unreadable(folder, error) from error
 
 
 def abstract_tree(tree: PyTree) -> PyTree:
     """Shapes and dtypes, placed on this process's devices whatever the number that saved them."""
+    import jax
+
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
+def _read_json(path: pathlib.Path) -> Any:
+    """What Orbax wrote as JSON; reading it without Orbax takes no second to import."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _unreadable(folder: pathlib.Path, error: Exception) -> UserError:

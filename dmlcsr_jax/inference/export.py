@@ -6,6 +6,7 @@ that training can start there. A file is written only if it computes what the ne
 """
 
 import dataclasses
+import importlib.util
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,9 @@ from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.inference.engines.openvino_engine import OpenVinoGraph, computes_bfloat16
 from dmlcsr_jax.models import create_model
+from dmlcsr_jax.models.test_time_augmentation import scaled_size
 from dmlcsr_jax.ops.normalize import normalize
 from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.transforms import fit_image
@@ -48,11 +51,14 @@ class Parity:
       equal_labels: share of pixels with the same class number, 0..1.
       absolute_difference: largest difference between logits.
       relative_difference: the same, divided by the largest absolute logit.
+      equal_labels_bfloat16: share of pixels with the same class number if OpenVINO computes in bfloat16; None where it
+        does not.
     """
 
     equal_labels: float
     absolute_difference: float
     relative_difference: float
+    equal_labels_bfloat16: float | None = None
 
     def holds(self, logits_bound: float = LOGITS_BOUND, labels_bound: float = LABELS_BOUND) -> bool:
         """Whether both bounds are met; NaN meets none."""
@@ -96,24 +102,53 @@ def export_network(
             stored, exact = checkpoints.store(variables), expected
             variables = checkpoints.restore(stored)
             expected = jax.device_get(parse(_without_edge_heads(variables), images))
-            parity = _check("safetensors", _compare(expected, exact), *_FLOAT16_BOUNDS)
+            parity = _check("--formats=safetensors is not written", _compare(expected, exact), *_FLOAT16_BOUNDS)
             exported["safetensors"] = safetensors.numpy.save(stored), parity
         for name in (name for name in formats if name != "safetensors"):
             encode, load = (encode_onnx, load_onnx) if name == "onnx" else (encode_stablehlo, load_stablehlo)
             data = encode(_without_edge_heads(variables), metadata)
-            exported[name] = data, _check(name, _compare(load(data)(images), expected))
+            parity = _check(f"--formats={name} is not written", _compare(load(data)(images), expected))
+            if name == "onnx":
+                labels = _bfloat16_labels(data, images)
+                equal = None if labels is None else float((labels == expected["labels"]).mean())
+                parity = dataclasses.replace(parity, equal_labels_bfloat16=equal)
+            exported[name] = data, parity
     return exported
+
+
+def export_onnx(variables: Variables, metadata: CheckpointMetadata, scale: float = 1.0) -> bytes:
+    """The network as ONNX for this machine's engines; it sees its images at `scale` times their size.
+
+    Args:
+      variables: `params` and `batch_stats`; those of the edge heads may be absent.
+      metadata: classes, network, input size and preprocessing.
+      scale: sizes of images and logits stay those of the metadata.
+
+    Raises:
+      UserError: it does not compute what the network does.
+    """
+    from dmlcsr_jax.inference.onnx_graph import build_model
+
+    variables = _without_edge_heads(jax.device_get(variables))
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        images = _draw_images(metadata.size)
+        expected = jax.device_get(jax.jit(_make_parse(metadata, scale))(variables, images))
+        data = build_model(variables, metadata, scale).SerializeToString()
+        _check(f"engine jax is needed, ONNX at scale {scale:g} is no use", _compare(load_onnx(data)(images), expected))
+    return data
 
 
 def _without_edge_heads(variables: Variables) -> dict[str, Any]:
     return {kind: {part: tree[part] for part in tree if part != "edge_head"} for kind, tree in variables.items()}
 
 
-def _check(name: str, parity: Parity, logits_bound: float = LOGITS_BOUND, labels_bound: float = LABELS_BOUND) -> Parity:
+def _check(
+    refusal: str, parity: Parity, logits_bound: float = LOGITS_BOUND, labels_bound: float = LABELS_BOUND
+) -> Parity:
     """Returns `parity`; UserError if it does not hold."""
     if not parity.holds(logits_bound, labels_bound):
         raise UserError(
-            f"--formats={name} is not written, because it does not compute what the network does: {parity}; "
+            f"{refusal}, because it does not compute what the network does: {parity}; "
             f"required are {100 * labels_bound} % and {logits_bound:.0e}; try another format"
         )
     return parity
@@ -195,12 +230,22 @@ def write_files(output: pathlib.Path, files: Mapping[str, bytes | str]) -> None:
         raise UserError(f"--output={output} cannot be written ({error.strerror}); name another folder") from error
 
 
-def _make_parse(metadata: CheckpointMetadata) -> Callable[[Variables, jax.Array], dict[str, jax.Array]]:
+def _bfloat16_labels(data: bytes, images: np.ndarray) -> np.ndarray | None:
+    """The labels of an ONNX file in bfloat16; None if OpenVINO is not installed or the processor has no bfloat16."""
+    if importlib.util.find_spec("openvino") is None or not computes_bfloat16():
+        return None
+    return OpenVinoGraph(data, "the export", "bfloat16").labels(images)
+
+
+def _make_parse(
+    metadata: CheckpointMetadata, scale: float = 1.0
+) -> Callable[[Variables, jax.Array], dict[str, jax.Array]]:
     """(variables, [B, H, W, 3] uint8) -> labels [B, H, W] uint8 and logits [B, H, W, C] float32."""
     model = create_model(metadata.spec.num_classes, **{**metadata.model, "dtype": "float32"})
 
     def parse(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
-        logits = model.apply(variables, normalize(images, metadata.preprocessing), method="parse")
+        inputs = resize_bilinear(normalize(images, metadata.preprocessing), scaled_size(metadata.size, scale))
+        logits = model.apply(variables, inputs, method="parse")
         logits = resize_bilinear(cast(jax.Array, logits), metadata.size)
         return {"labels": jnp.argmax(logits, axis=-1).astype(jnp.uint8), "logits": logits}
 

@@ -36,6 +36,7 @@ def describe(file: str, metadata: CheckpointMetadata, parity: Parity, about: Map
     spec = metadata.spec
     return {
         "file": file,
+        "metadata": metadata.to_json(),
         "format": _describe_format(file),
         "input": {"images": f"uint8 RGB [batch, {height}, {width}, 3]"},
         "outputs": {

@@ -117,4 +117,6 @@ def _origin(card: Mapping[str, Any]) -> str:
         f"labels are equal, and logits differ by at most {parity['absolute_difference']:.1e} "
         f"({parity['relative_difference']:.1e} of the largest).",
     ]
+    if parity.get("equal_labels_bfloat16") is not None:
+        lines.append(f"- In bfloat16, by OpenVINO, {100 * parity['equal_labels_bfloat16']:.2f} % of them are equal.")
     return "\n".join(["## Origin\n", *lines])

@@ -14,6 +14,7 @@ from onnx import helper
 from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.inference.onnx_nodes import Graph
 from dmlcsr_jax.models import DMLCSR, create_model
+from dmlcsr_jax.models.test_time_augmentation import scaled_size
 from dmlcsr_jax.types import Preprocessing, Variables
 
 OPSET = 18  # the first whose Resize can name the axes it resizes, which keeps the batch size free
@@ -21,12 +22,13 @@ OPSET = 18  # the first whose Resize can name the axes it resizes, which keeps t
 Size = tuple[int, int]  # height, width
 
 
-def build_model(variables: Variables, metadata: CheckpointMetadata) -> onnx.ModelProto:
+def build_model(variables: Variables, metadata: CheckpointMetadata, scale: float = 1.0) -> onnx.ModelProto:
     """The network of a checkpoint, from images to class numbers, in float32.
 
     Args:
       variables: `params` and `batch_stats`; those of the edge heads are not read.
       metadata: classes, network, input preprocessing and size (H, W).
+      scale: the network sees images resized to this multiple of their size, as in test-time augmentation.
 
     Returns:
       A model of opset 18 with the input `images`, uint8 RGB [batch, H, W, 3], and the outputs `labels`, uint8
@@ -34,12 +36,13 @@ def build_model(variables: Variables, metadata: CheckpointMetadata) -> onnx.Mode
     """
     network = create_model(metadata.spec.num_classes, **metadata.model)
     root = Graph(*(jax.tree.map(lambda x: np.asarray(x, np.float64), variables[k]) for k in ("params", "batch_stats")))
-    images = _normalize(root, metadata.preprocessing)
+    images, size = _normalize(root, metadata.preprocessing), scaled_size(metadata.size, scale)
+    if size != metadata.size:
+        images = root.resize(images, size)
     features = network.create_encoder(parent=None).onnx_nodes(root["encoder"], images)
-    size = metadata.size
     context = _context(root["context"], features.high, network, _at_stride(8, size))
     logits = _parse(root["parsing_head"], context, features.low, _at_stride(4, size))
-    _add_outputs(root, root.resize(logits, size))
+    _add_outputs(root, root.resize(logits, metadata.size))
     return _finish(root, metadata)
 
 

@@ -2,14 +2,16 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
-import jax
 import numpy as np
 
 from dmlcsr_jax.fields import FieldError
-from dmlcsr_jax.ops.resize import resize_bilinear
 
-LogitsFunction = Callable[[jax.Array], jax.Array]
+if TYPE_CHECKING:  # engines other than JAX's use the dataclass alone
+    import jax
+
+    LogitsFunction: TypeAlias = Callable[[jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +42,17 @@ class TestTimeAugmentation:
         return " and ".join(parts)
 
 
+def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """(height, width) of a view of images of this size."""
+    return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+
+
 def augmented_logits(
-    logits_fn: LogitsFunction,
-    images: jax.Array,
+    logits_fn: "LogitsFunction",
+    images: "jax.Array",
     augmentation: TestTimeAugmentation = TestTimeAugmentation(),
     flip_table: np.ndarray | None = None,
-) -> jax.Array:
+) -> "jax.Array":
     """Mean logits over views, resized to the size of the images.
 
     result = mean over scales s of resize(f(resize(x, s)), 1), bilinear with aligned corners, where f is flip-averaged
@@ -60,10 +67,12 @@ def augmented_logits(
     Returns:
       [B, H, W, C] of the dtype of f's result.
     """
-    size = images.shape[1:3]
+    from dmlcsr_jax.ops.resize import resize_bilinear
 
-    def at(scale: float) -> jax.Array:
-        scaled = resize_bilinear(images, (max(1, round(scale * size[0])), max(1, round(scale * size[1]))))
+    size = images.shape[1], images.shape[2]
+
+    def at(scale: float) -> "jax.Array":
+        scaled = resize_bilinear(images, scaled_size(size, scale))
         if augmentation.flip:
             assert flip_table is not None, "flipping needs a flip_table"
             return resize_bilinear(flip_averaged_logits(logits_fn, scaled, flip_table), size)
@@ -72,7 +81,7 @@ def augmented_logits(
     return sum(map(at, augmentation.scales[1:]), at(augmentation.scales[0])) / len(augmentation.scales)
 
 
-def flip_averaged_logits(logits_fn: LogitsFunction, images: jax.Array, flip_table: np.ndarray) -> jax.Array:
+def flip_averaged_logits(logits_fn: "LogitsFunction", images: "jax.Array", flip_table: np.ndarray) -> "jax.Array":
     """Mean of the logits of images and of their mirror images, mirrored back with left and right classes exchanged.
 
     result[..., c] = (f(x)[..., c] + mirror(f(mirror(x)))[..., flip_table[c]]) / 2, where mirror reverses the width.

@@ -9,7 +9,7 @@ from dmlcsr_jax import inference
 
 
 @pytest.mark.parametrize(
-    "module", ["predict", "video.reading", "video.writing", "video.smoothing", "demo", "face", "inputs"]
+    "module", ["predict", "video.reading", "video.writing", "video.smoothing", "demo", "face", "inputs", "parser"]
 )
 def test_modules_without_a_network_import_no_jax(module):
     code = f"""

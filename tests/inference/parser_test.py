@@ -1,6 +1,7 @@
 """Images in, parts out: sizes, order, and the input preprocessing of the checkpoint."""
 
 import dataclasses
+from functools import partial
 
 import cv2
 import jax
@@ -35,12 +36,20 @@ def variables():
 METADATA = CheckpointMetadata(get_spec("celebamask_hq"), MODEL, (48, 48), Preprocessing("BGR"))
 
 
+@pytest.fixture(scope="module", params=["jax", "onnxruntime", "openvino"])
+def engine(request):
+    pytest.importorskip(request.param)
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def parser(variables):
+def parser(variables, engine):
     variables = {"params": dict(variables["params"]), "batch_stats": dict(variables["batch_stats"])}
     for kind in variables.values():
         kind.pop("edge_head")  # parsing needs none of it
-    return FaceParser(variables, METADATA, batch_size=2)
+    parser = FaceParser(variables, METADATA, batch_size=2, engine=engine)
+    assert (parser.engine, parser.precision) == (engine, "float32")
+    return parser
 
 
 @pytest.fixture
@@ -127,10 +136,11 @@ def test_pillow_images_and_arrays_of_other_libraries(parser):
         np.testing.assert_array_equal(face.labels, expected.labels)
 
 
-def test_compiles_once_for_one_image_and_once_for_several(parser):
+def test_jax_compiles_once_for_one_image_and_once_for_several(variables):
+    parser = FaceParser(variables, METADATA, batch_size=2)
     for sizes in ([(30, 40)], [(50, 20)], [(9, 9), (80, 81)], [(30, 40), (50, 60), (10, 10), (5, 300), (64, 64)]):
         parser([draw(*size) for size in sizes])
-    assert parser._labels._cache_size() == 2
+    assert parser._engine._labels._cache_size() == 2
 
 
 def test_probabilities_are_of_the_labels(parser):
@@ -191,21 +201,19 @@ def no_detector(monkeypatch):
     monkeypatch.setattr("dmlcsr_jax.inference.parser.CenterFace", missing)
 
 
-@pytest.fixture
-def read_off(monkeypatch):
-    """Makes a parser read its labels off the red channel of its input."""
+class RedEngine:
+    """Labels are the red channel of the input."""
 
-    def patch(parser):
-        monkeypatch.setattr(parser, "_labels", lambda variables, images: images[..., 0])
-        return parser
+    name, precision = "red", "float32"
 
-    return patch
+    def labels(self, images):
+        return images[..., 0]
 
 
-def test_without_a_detector_the_network_finds_the_faces(variables, no_detector, read_off):
+def test_without_a_detector_the_network_finds_the_faces(no_detector):
     image, labels = np.zeros((600, 500, 3), np.uint8), draw_face(3, 160)[1]
     image[300:460, 40:200] = labels[..., None]
-    parser = read_off(FaceParser(variables, dataclasses.replace(METADATA, size=(160, 160)), faces="auto"))
+    parser = FaceParser(None, dataclasses.replace(METADATA, size=(160, 160)), faces="auto", engine=RedEngine())
     face, empty = parser([image, np.zeros_like(image)])
     assert empty.crops == () and not empty.labels.any()
     (crop,) = face.crops
@@ -223,10 +231,10 @@ def installed_detector(bright_squares, monkeypatch):
     monkeypatch.setattr("dmlcsr_jax.inference.parser.CenterFace", lambda: detector)
 
 
-def test_auto_takes_the_detector_if_there_is_one(variables, installed_detector):
+def test_auto_takes_the_detector_if_there_is_one(variables, engine, installed_detector):
     image = np.zeros((90, 90, 3), np.uint8)
     image[20:50, 30:60] = 255
-    (face,) = FaceParser(variables, METADATA, faces="auto")(image)
+    (face,) = FaceParser(variables, METADATA, faces="auto", engine=engine)(image)
     assert [crop.face.box for crop in face.crops] == [(30, 20, 60, 50)]
 
 
@@ -247,19 +255,19 @@ def test_how_faces_are_found_is_checked(variables, no_detector):
         FaceParser(variables, METADATA, faces="detect")
 
 
-def test_auto_takes_the_whole_image_if_the_classes_make_no_face(no_detector):
+def test_auto_takes_the_whole_image_if_the_classes_make_no_face(engine, no_detector):
     spec = FaceSpec("folder", ("background", "hair"))
     metadata = dataclasses.replace(METADATA, spec=spec)
-    parser = FaceParser(init_variables(create_model(2, **MODEL), seed=0), metadata, faces="auto")
+    parser = FaceParser(init_variables(create_model(2, **MODEL), seed=0), metadata, faces="auto", engine=engine)
     (face,) = parser(draw(60, 50))
     assert face.crops[0].face is None
 
 
-def test_views_are_averaged_and_sides_exchanged(variables):
+def test_views_are_averaged_and_sides_exchanged(variables, engine):
     """The parser's crop, parsed as it is and mirrored by hand."""
     metadata = dataclasses.replace(METADATA, preprocessing=Preprocessing())
     image = draw(70, 50)
-    parser = FaceParser(variables, metadata, augmentation=TestTimeAugmentation(flip=True))
+    parser = FaceParser(variables, metadata, augmentation=TestTimeAugmentation(flip=True), engine=engine)
     (crop,) = parser(image)[0].crops
     model, seen = create_model(19, **MODEL), take_crop(image, crop.matrix, (48, 48))
     plain, mirrored = (
@@ -269,3 +277,23 @@ def test_views_are_averaged_and_sides_exchanged(variables):
     both = plain + mirrored[:, ::-1][..., metadata.spec.flip_table()[:19]]
     assert_same_labels(crop.labels, both)
     assert (plain.argmax(-1) != both.argmax(-1)).mean() > 0.02  # the views differ
+
+
+SCALES = TestTimeAugmentation(scales=(0.75, 1.3))
+
+
+@pytest.fixture(scope="module")
+def two_sizes(variables):
+    """An image, and the logits of its crop averaged over two sizes by JAX."""
+    (face,) = FaceParser(None, METADATA, engine=RedEngine())(draw(70, 50))
+    seen = take_crop(face.image, face.crops[0].matrix, (48, 48))[None]
+    options = {"preprocessing": METADATA.preprocessing, "augmentation": SCALES}
+    return face.image, jax.jit(partial(parse_logits, create_model(19, **MODEL), **options))(variables, seen)[0]
+
+
+def test_scales_are_averaged(variables, engine, two_sizes):
+    image, logits = two_sizes
+    (face,) = FaceParser(variables, METADATA, augmentation=SCALES, engine=engine)(image)
+    assert_same_labels(face.crops[0].labels, logits)
+    (plain,) = FaceParser(variables, METADATA, engine=engine)(image)
+    assert (plain.labels != face.labels).mean() > 0.02  # the views differ
