@@ -43,21 +43,21 @@ function boxMatrix([x, y], side, radians, [height, width]) {
 export function takeCrop(image, matrix, [height, width]) {
   const ratio = 1 / Math.sqrt(zoomOf(matrix));
   if (ratio > AVERAGE_FROM) ({ image, matrix } = shrink(image, matrix, AVERAGE_FROM / 2 / ratio));
-  const crop = new Uint8Array(height * width * 3), inverse = invert(matrix);
-  const [right, bottom] = [image.width - 1, image.height - 1], { data } = image;
+  const crop = new Uint8ClampedArray(height * width * 3); // rounds
+  const [a, b, c, d, e, f] = Float32Array.from(invert(matrix)), float = Math.fround; // as OpenCV computes
+  const value = (x, y, channel) => (x >= 0 && y >= 0 && x < image.width && y < image.height
+    ? image.data[4 * (y * image.width + x) + channel] : 0);
   for (let row = 0, at = 0; row < height; row++)
     for (let column = 0; column < width; column++, at += 3) {
-      const [x, y] = apply(inverse, column, row), left = Math.floor(x), top = Math.floor(y);
-      for (let corner = 0, sums = [0, 0, 0]; corner < 4; corner++) {
-        const i = left + (corner & 1), j = top + (corner >> 1);
-        if (i >= 0 && j >= 0 && i <= right && j <= bottom) {
-          const weight = (1 - Math.abs(x - i)) * (1 - Math.abs(y - j)), from = 4 * (j * image.width + i);
-          for (let channel = 0; channel < 3; channel++) sums[channel] += weight * data[from + channel];
-        }
-        if (corner === 3) for (let channel = 0; channel < 3; channel++) crop[at + channel] = Math.round(sums[channel]);
+      const x = float(float(float(a * column) + float(b * row)) + c), left = Math.floor(x), right = x - left;
+      const y = float(float(float(d * column) + float(e * row)) + f), top = Math.floor(y), down = y - top;
+      for (let channel = 0; channel < 3; channel++) {
+        const upper = value(left, top, channel) * (1 - right) + value(left + 1, top, channel) * right;
+        const lower = value(left, top + 1, channel) * (1 - right) + value(left + 1, top + 1, channel) * right;
+        crop[at + channel] = upper * (1 - down) + lower * down;
       }
     }
-  return crop;
+  return new Uint8Array(crop.buffer);
 }
 
 // An image averaged down to `factor` of its side, and the map from there.
