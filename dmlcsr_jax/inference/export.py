@@ -1,8 +1,9 @@
 """Exports networks: StableHLO for JAX, ONNX for everything else, and safetensors for this package.
 
-StableHLO and ONNX run without this package; "web" is ONNX with a page around it. They take uint8 RGB images of the network's input size, in batches of any
-length, and return class numbers and float32 logits of that size; the edge heads are dropped. Safetensors keep them, so
-that training can start there. A file is written only if it computes what the network does.
+StableHLO and ONNX run without this package; "web" is ONNX with a page around it. They take uint8 RGB images of the
+network's input size, in batches of any length, and return class numbers and float32 logits of that size; the edge heads
+are dropped. Safetensors keep them, so that training can start there. A file is written only if it computes what the
+network does.
 """
 
 import dataclasses

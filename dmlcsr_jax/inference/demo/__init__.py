@@ -1,7 +1,8 @@
 """A local web page to drop photos on and download masks from. Needs the extra `demo` (Gradio).
 
 A photo goes from the page to this process and back, in memory: nothing of it is written to disk, and once the answer is
-sent the server keeps none of it. Toggles, sliders and downloads run in the page (`page.js`), which `inference.web` uses without a server.
+sent the server keeps none of it. Toggles, sliders and downloads run in the page (`page.js`), which `inference.web` uses
+without a server.
 """
 
 import os

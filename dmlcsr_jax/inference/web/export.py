@@ -28,8 +28,8 @@ def site(onnx: bytes, spec: FaceSpec, card: Mapping[str, Any]) -> dict[str, byte
     Args:
       onnx: the network, as in `model.onnx`.
       spec: its classes.
-      card: its model card, see `model_card.describe`. `model.json` holds it, together with `groups`, how the page lists
-        the classes, and `face`, the classes that make a face; null if there is no such, and the whole image is the face.
+      card: its model card, see `model_card.describe`. `model.json` holds it, and two more: `groups`, how the page lists
+        the classes, and `face`, the classes that make a face. If that is null, the whole image is taken to be a face.
     """
     classes = face_classes(spec)
     face = {name: _numbers(value) for name, value in classes._asdict().items()} if classes else None

@@ -17,7 +17,8 @@ onmessage = ({ data: { id, file } }) => {
 
 async function load() {
   const model = await (await fetch("model.json")).json();
-  if (await navigator.gpu?.requestAdapter().catch(() => null)) {
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  if (adapter && !adapter.info?.isFallbackAdapter) { // a fallback is the processor, which WebAssembly uses better
     try {
       return { model, ready: "WebGPU", ...(await start("ort.webgpu.bundle.min.mjs", "webgpu", model.size)) };
     } catch (error) {
@@ -32,9 +33,9 @@ async function start(file, provider, [height, width]) {
   const ort = await import(RUNTIME + file).catch(() => {
     throw new Error("onnxruntime-web is missing. Run npm install in this page's folder, and load the page again.");
   });
-  ort.env.logLevel = "error";
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, 8) : 1;
-  const session = await ort.InferenceSession.create("model.onnx", { executionProviders: [provider] });
+  const options = { executionProviders: [provider], logSeverityLevel: 3 };
+  const session = await ort.InferenceSession.create("model.onnx", options);
   const run = async (crop) => {
     const images = new ort.Tensor("uint8", crop, [1, height, width, 3]);
     return (await session.run({ images }, ["labels"])).labels.data;
