@@ -208,7 +208,7 @@ def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
         None,
         "To join several processes: auto on a cluster, else HOST:PORT,COUNT,INDEX. See docs/hosts.md.",
     )
-    define(flags.DEFINE_list, "formats", "stablehlo,onnx", "What export writes: stablehlo, onnx, safetensors.")
+    define(flags.DEFINE_list, "formats", "stablehlo,onnx", "What export writes: stablehlo, onnx, safetensors, web.")
     return values
 
 

@@ -25,7 +25,7 @@ from dmlcsr_jax.evaluation.curves import plot_curves
 from dmlcsr_jax.evaluation.evaluator import Evaluator, Scores, score_table
 from dmlcsr_jax.evaluation.label_maps import score_label_maps
 from dmlcsr_jax.evaluation.page import Extremes, write_page
-from dmlcsr_jax.inference import model_card
+from dmlcsr_jax.inference import model_card, web
 from dmlcsr_jax.inference.export import check_formats, export_network, write_files
 from dmlcsr_jax.models import TestTimeAugmentation, create_model
 from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
@@ -201,6 +201,7 @@ def export(
     """Writes the best checkpoint as `model.FORMAT`, with the model cards `model.FORMAT.md` and `.json`.
 
     Safetensors come with `model.json` and the model card `README.md`; the folder can be used in place of a workdir.
+    "web" is a folder of its own.
     """
     check_formats(formats)
     checkpoint = checkpoints.find_checkpoint(workdir)
@@ -212,16 +213,21 @@ def export(
     if "safetensors" in exported:  # a graph beside weights says that it was made of them
         graph = about | {"weights": hashlib.sha256(exported["safetensors"][0]).hexdigest()}
     for name, (content, parity) in exported.items():
-        file = f"model.{name}"
+        file = f"model.{'onnx' if name == 'web' else name}"
         card = model_card.describe(file, metadata, parity, about if name == "safetensors" else graph)
+        console.print(f"{file}: {len(content) / 1e6:.1f} MB; {parity}")
+        if name == "web":
+            write_files(output / "web", web.site(content, metadata.spec, card))
+            console.print(f"written: {output / 'web'}; its README.md says how to serve it")
+            continue
         if name == "safetensors":
             texts = {"README.md": model_card.render(card), "model.json": checkpoints.encode_metadata(metadata, about)}
         else:
             texts = {f"{file}.md": model_card.render(card), f"{file}.json": json.dumps(card, indent=2)}
         files |= {file: content} | texts
-        console.print(f"{file}: {len(content) / 1e6:.1f} MB; {parity}")
-    write_files(output, files)
-    console.print(f"written: {', '.join(files)} in {output}")
+    if files:
+        write_files(output, files)
+        console.print(f"written: {', '.join(files)} in {output}")
 
 
 def _describe_checkpoint(

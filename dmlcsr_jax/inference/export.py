@@ -1,8 +1,9 @@
 """Exports networks: StableHLO for JAX, ONNX for everything else, and safetensors for this package.
 
-StableHLO and ONNX run without this package. They take uint8 RGB images of the network's input size, in batches of any
-length, and return class numbers and float32 logits of that size; the edge heads are dropped. Safetensors keep them, so
-that training can start there. A file is written only if it computes what the network does.
+StableHLO and ONNX run without this package; "web" is ONNX with a page around it. They take uint8 RGB images of the
+network's input size, in batches of any length, and return class numbers and float32 logits of that size; the edge heads
+are dropped. Safetensors keep them, so that training can start there. A file is written only if it computes what the
+network does.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.transforms import fit_image
 from dmlcsr_jax.types import Variables
 
-FORMATS = ("stablehlo", "onnx", "safetensors")
+FORMATS = ("stablehlo", "onnx", "safetensors", "web")
 PLATFORMS = ("cpu", "cuda", "tpu")
 LOGITS_BOUND = 1e-3  # largest difference, relative to the largest logit
 LABELS_BOUND = 0.9999  # share of pixels whose class number is the same
@@ -105,10 +106,10 @@ def export_network(
             parity = _check("--formats=safetensors is not written", _compare(expected, exact), *_FLOAT16_BOUNDS)
             exported["safetensors"] = safetensors.numpy.save(stored), parity
         for name in (name for name in formats if name != "safetensors"):
-            encode, load = (encode_onnx, load_onnx) if name == "onnx" else (encode_stablehlo, load_stablehlo)
+            encode, load = (encode_stablehlo, load_stablehlo) if name == "stablehlo" else (encode_onnx, load_onnx)
             data = encode(_without_edge_heads(variables), metadata)
             parity = _check(f"--formats={name} is not written", _compare(load(data)(images), expected))
-            if name == "onnx":
+            if name != "stablehlo":
                 labels = _bfloat16_labels(data, images)
                 equal = None if labels is None else float((labels == expected["labels"]).mean())
                 parity = dataclasses.replace(parity, equal_labels_bfloat16=equal)
@@ -163,7 +164,7 @@ def check_formats(formats: Sequence[str]) -> None:
     """Raises UserError if a format does not exist, or needs a package that is not installed."""
     if not formats or set(formats) - set(FORMATS):
         raise UserError(f"--formats={','.join(formats)}: name one or more of {', '.join(FORMATS)}")
-    if "onnx" in formats:
+    if {"onnx", "web"} & set(formats):
         try:
             import onnx  # noqa: F401
             import onnxruntime  # noqa: F401

@@ -1,7 +1,8 @@
 """A local web page to drop photos on and download masks from. Needs the extra `demo` (Gradio).
 
 A photo goes from the page to this process and back, in memory: nothing of it is written to disk, and once the answer is
-sent the server keeps none of it. Toggles, sliders and downloads run in the page (`page.js`).
+sent the server keeps none of it. Toggles, sliders and downloads run in the page (`page.js`), which `inference.web` uses
+without a server.
 """
 
 import os
@@ -18,7 +19,7 @@ from dmlcsr_jax.inference.demo.examples import draw_examples, thumbnails
 if TYPE_CHECKING:
     import gradio  # pyright: ignore[reportMissingImports]
 
-__all__ = ["build", "launch_options", "serve"]
+__all__ = ["build", "launch_options", "read", "serve"]
 
 _FOLDER = pathlib.Path(__file__).parent
 
@@ -78,9 +79,9 @@ def build(parser: Parse) -> "gradio.Blocks":
 
     with gradio.Blocks(title="Face parts", analytics_enabled=False, delete_cache=(60, 60)) as page:
         gradio.HTML(
-            html_template=_read("page.html"),
-            css_template=_read("page.css"),
-            js_on_load=_read("page.js"),
+            html_template=read("page.html"),
+            css_template=read("page.css"),
+            js_on_load=read("server.js") + read("page.js"),
             server_functions=[parse],
             apply_default_css=False,
             examples=thumbnails(examples),
@@ -89,5 +90,6 @@ def build(parser: Parse) -> "gradio.Blocks":
     return page
 
 
-def _read(name: str) -> str:
+def read(name: str) -> str:
+    """A file of the page: page.html, page.css, page.js or server.js."""
     return (_FOLDER / name).read_text(encoding="utf-8")

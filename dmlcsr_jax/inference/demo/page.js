@@ -1,9 +1,11 @@
-// The page's behavior. Gradio calls this with `element` (the page), `props` (examples, megabytes) and `server`.
+// The page's behavior. It is called with `element` (the page), `props` (examples, megabytes) and `parser`. A request
+// to that is { example }, a name, or { file }; it returns what `answers.describe` lists, decoded: `image` can be drawn,
+// `labels` and `owners` are arrays. `numbers` may be absent. It throws an error whose message is for the user.
 const $ = (selector) => element.querySelector(selector);
 const SHOWN = 1024; // pixels of the longer side on the page; downloads have the size of the photo
 const canvas = $("canvas"), tip = $(".tip"), divider = $(".divider"), opacity = $(".opacity");
 const chosen = new Uint8Array(256); // 1 for classes to show
-let photo = null; // the server's answer, decoded
+let photo = null; // the parser's answer
 let names = []; // class number -> name
 let face = 0; // the number of the face to show, 0 for all
 let colors = null; // canvas with the colors of the chosen parts
@@ -28,12 +30,10 @@ async function ask(request, title) {
   say(`Parsing ${title}…`);
   $(".result").classList.add("busy");
   try {
-    const answer = await server.parse(request);
-    if (mine !== turn) return;
-    if (answer.error) say(answer.error, true);
-    else await show(answer, title);
+    const answer = await parser(request);
+    if (mine === turn) show(answer, title);
   } catch (error) {
-    if (mine === turn) say("The server does not answer. Is it still running?", true);
+    if (mine === turn) say(error.message, true);
   } finally {
     if (mine === turn) $(".result").classList.remove("busy");
   }
@@ -41,26 +41,13 @@ async function ask(request, title) {
 
 function send(file) {
   if (file.size > props.megabytes * 1e6) return say(`${file.name} has more than ${props.megabytes} MB.`, true);
-  const reader = new FileReader();
-  reader.onload = () => ask({ name: file.name, data: reader.result.split(",")[1] || "" }, file.name);
-  reader.onerror = () => say(`${file.name} cannot be read.`, true);
-  reader.readAsDataURL(file);
-}
-
-async function inflate(text) {
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  ask({ file }, file.name);
 }
 
 // Drawing
 
-async function show(answer, title) {
-  const image = new Image();
-  image.src = answer.image;
-  await image.decode();
-  const owners = answer.owners ? await inflate(answer.owners) : null;
-  photo = { ...answer, title, image, owners, labels: await inflate(answer.labels) };
+function show(answer, title) {
+  photo = { ...answer, title };
   const zoom = Math.min(1, SHOWN / Math.max(photo.width, photo.height));
   canvas.width = Math.max(1, Math.round(zoom * photo.width));
   canvas.height = Math.max(1, Math.round(zoom * photo.height));
@@ -234,7 +221,10 @@ function saveDrawn(suffix, change) {
 
 $(".cutout").onclick = () => saveDrawn("cutout", (data, at, inside) => { if (!inside) data.fill(0, at, at + 4); });
 $(".mask").onclick = () => saveDrawn("mask", (data, at, inside) => data.fill(inside ? 255 : 0, at, at + 3));
-$(".numbers").onclick = () => save(photo.numbers, "labels");
+$(".numbers").onclick = () => {
+  if (photo.numbers) return save(photo.numbers, "labels");
+  saveDrawn("labels", (data, at) => data.fill(photo.labels[at / 4], at, at + 3));
+};
 
 // Sources of photos
 
@@ -283,4 +273,5 @@ $(".shoot").onclick = () => {
   frame.toBlob((blob) => send(new File([blob], "webcam.jpg")), "image/jpeg", 0.95);
 };
 
-$(".examples button").click(); // so that the page opens with a result, and the network is compiled
+$(".source h2").hidden = !props.examples.length;
+$(".examples button")?.click(); // so that the page opens with a result, and the network is compiled
