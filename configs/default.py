@@ -162,8 +162,8 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     config.self_regulation.epochs_before_cycles = 150
     config.self_regulation.cycle_epochs = 10
     config.self_regulation.learning_rate_factor = 0.5
-    # At the end of each cycle the student joins the teacher, the average over all cycles (False: it replaces it), and
-    # from the second cycle on the teacher softens the labels (False: it only evaluates). Both False: no teacher.
+    # At the end of stage one and of each cycle the student joins the teacher's average (False: it replaces it), and
+    # in the cycles the teacher softens the labels (False: it only evaluates). Both False: no teacher.
     config.self_regulation.self_ensemble = True
     config.self_regulation.distillation = True
 

@@ -39,8 +39,8 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
       experiment: the configuration as objects.
       plan: from `plan_run`.
       workdir: claimed by `claim_workdir`; receives checkpoints/, metrics.jsonl and TensorBoard events.
-      evaluate: called every `config.evaluation.every_epochs` and at the end of each cycle; its score decides which
-        checkpoint is best.
+      evaluate: called every `config.evaluation.every_epochs` and at the end of stage one and of each cycle; its score
+        decides which checkpoint is best.
 
     Returns:
       The last state.

@@ -9,6 +9,7 @@ from dmlcsr_jax.devices import AXIS, replicate, shard
 from dmlcsr_jax.losses import LossWeights
 from dmlcsr_jax.models import DMLCSR, init_variables
 from dmlcsr_jax.training.optimizer import OptimizerSettings, make_optimizer
+from dmlcsr_jax.training.plan import mention_cycles
 from dmlcsr_jax.training.self_regulation import (
     SelfRegulation,
     end_cycle,
@@ -26,11 +27,30 @@ def regulation(**fields):
 
 
 def test_cycles_end_where_they_should():
-    ends = [step for step in range(1, 101) if ends_cycle(step, regulation(), epoch_steps=10)]
-    assert ends == [50, 70, 90]
-    assert [step for step in range(1, 60) if ends_cycle(step, regulation(epochs_before_cycles=0), 10)] == [20, 40]
+    ends = [step for step in range(101) if ends_cycle(step, regulation(), epoch_steps=10)]
+    assert ends == [30, 50, 70, 90]
+    assert [step for step in range(60) if ends_cycle(step, regulation(epochs_before_cycles=0), 10)] == [20, 40]
     for fields in ({"enabled": False}, {"self_ensemble": False, "distillation": False}):
         assert not any(ends_cycle(step, regulation(**fields), 10) for step in range(1, 101))
+
+
+def test_the_published_recipe_has_six_members_and_fifty_softened_epochs():
+    members = {0: 0}  # epochs done -> networks in the teacher
+    for epoch in range(1, 201):
+        members[epoch] = members[epoch - 1] + ends_cycle(epoch * 7, SelfRegulation(), epoch_steps=7)
+    assert members[200] == 6
+    shares = [1 / (members[done] + 1) for done in range(200) if members[done]]  # of the label in each softened epoch
+    assert len(shares) == 50
+    assert shares[:11] == [1 / 2] * 10 + [1 / 3] and shares[-1] == 1 / 6
+
+
+@pytest.mark.parametrize(
+    ("stage_one", "epochs", "mentioned"), [(3, 3, True), (3, 4, False), (0, 2, True), (0, 3, False)]
+)
+def test_a_run_that_ends_before_its_first_cycle_says_so(stage_one, epochs, mentioned, capsys):
+    mention_cycles(regulation(epochs_before_cycles=stage_one), epochs)
+    text = f"no self-regulation: it would start after epoch {stage_one or 2}, and training ends with epoch {epochs}"
+    assert (text in " ".join(capsys.readouterr().out.split())) == mentioned
 
 
 def test_the_teacher_of_three_cycles_is_the_mean_of_three_students():
