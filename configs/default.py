@@ -166,6 +166,14 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # in the cycles the teacher softens the labels (False: it only evaluates). Both False: no teacher.
     config.self_regulation.self_ensemble = True
     config.self_regulation.distillation = True
+    # How teacher and label are mixed with the label's share 1 / (cycle + 1): logits (published: the one-hot label is
+    # added to the logits, where it hardly counts) or probabilities (the label keeps its share).
+    config.self_regulation.target = "logits"
+    # What is softened, separated by commas: heads (published: cross-entropy and edge terms), attention (both attention
+    # terms) and hard (where the teacher's probability is above `confidence`, the target's most probable class becomes
+    # the label of Lovász, the attention terms and the edges).
+    config.self_regulation.soften = "heads"
+    config.self_regulation.confidence = 0.8
 
     config.training = ConfigDict()
     # Images per step, over all devices of all hosts.

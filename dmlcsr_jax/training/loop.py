@@ -56,6 +56,7 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
         weights=experiment.loss,
         preprocessing=preprocessing,
         distillation=regulation.distillation,
+        softening=regulation.softening,
     )
     statistics_step = make_statistics_step(plan.model, preprocessing=preprocessing)
 

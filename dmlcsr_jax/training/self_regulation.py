@@ -9,6 +9,7 @@ import optax
 
 from dmlcsr_jax.devices import replicate, shard
 from dmlcsr_jax.fields import check_range
+from dmlcsr_jax.losses.softening import Softening, Target
 from dmlcsr_jax.training.state import TrainState
 from dmlcsr_jax.training.steps import StatisticsStep
 from dmlcsr_jax.types import Batch, PyTree, Variables
@@ -25,6 +26,7 @@ class SelfRegulation:
       learning_rate_factor: each cycle restarts at this share of the learning rate.
       self_ensemble: whether the student joins the teacher's average at the end of each; if False, it replaces it.
       distillation: whether the teacher softens the labels.
+      target, soften, confidence: how; see `losses.Softening`.
 
     Raises:
       FieldError: a field is out of range.
@@ -36,11 +38,20 @@ class SelfRegulation:
     learning_rate_factor: float = 0.5
     self_ensemble: bool = True
     distillation: bool = True
+    target: Target = "logits"
+    soften: str = "heads"
+    confidence: float = 0.8
 
     def __post_init__(self):
         check_range("epochs_before_cycles", self.epochs_before_cycles, at_least=0)
         check_range("cycle_epochs", self.cycle_epochs, at_least=1)
         check_range("learning_rate_factor", self.learning_rate_factor, above=0)
+        _ = self.softening  # checks its own fields
+
+    @property
+    def softening(self) -> Softening:
+        """What the teacher does to the labels."""
+        return Softening(target=self.target, soften=self.soften, confidence=self.confidence)
 
 
 def ends_cycle(step: int, regulation: SelfRegulation, epoch_steps: int) -> bool:

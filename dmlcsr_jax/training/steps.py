@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from dmlcsr_jax.devices import AXIS
-from dmlcsr_jax.losses import LossWeights, multi_task_loss
+from dmlcsr_jax.losses import LossWeights, Softening, multi_task_loss
 from dmlcsr_jax.models import DMLCSR
 from dmlcsr_jax.models.batch_statistics import batch_statistics_of
 from dmlcsr_jax.ops.normalize import normalize
@@ -31,6 +31,7 @@ def make_train_step(
     weights: LossWeights,
     preprocessing: Preprocessing,
     distillation: bool = True,
+    softening: Softening = Softening(),
     devices: Sequence[Device] | None = None,
 ) -> TrainStep:
     """The training step: (state, sharded batch) -> (state, the loss terms averaged over all devices).
@@ -45,6 +46,7 @@ def make_train_step(
       weights: of the loss terms.
       preprocessing: how images enter the network.
       distillation: if False, the teacher is ignored.
+      softening: what the teacher does to the labels.
       devices: all of them unless named.
 
     Returns:
@@ -59,7 +61,13 @@ def make_train_step(
         if distillation and state.teacher is not None:
             teacher = cast(Predictions, model.apply(state.teacher, images, train=False))
         total, terms = multi_task_loss(
-            predictions, batch.labels, teacher=teacher, cycle=state.cycle, weights=weights, axis_name=AXIS
+            predictions,
+            batch.labels,
+            teacher=teacher,
+            cycle=state.cycle,
+            softening=softening,
+            weights=weights,
+            axis_name=AXIS,
         )
         return total, (updated["batch_stats"], terms | {"total": total})
 

@@ -38,6 +38,9 @@ _LATER_FIELDS = {
     "input.compression": 0.0,
     "input.rare_class_sampling": 0.0,
     "input.drawn_faces": 0.0,
+    "self_regulation.target": "logits",
+    "self_regulation.soften": "heads",
+    "self_regulation.confidence": 0.8,
     "optimizer.name": "sgd",
     "optimizer.backbone_factor": 1.0,
 }
