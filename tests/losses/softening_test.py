@@ -49,7 +49,7 @@ def test_a_confident_teacher_replaces_labels():
     probabilities[0, 0, :, 1] = (0.9, 0.7, 0.9, 0.9)
     probabilities[0, 0, :, 2] = 1 - probabilities[0, 0, :, :2].sum(-1)
     labels = np.array([[[0, 0, 255, 1]]], np.uint8)
-    teacher = np.log(probabilities)
+    teacher = np.log(probabilities).astype(np.float32)
     found = confident_labels(labels, soft_target(teacher, labels, 3, "probabilities"), teacher, confidence=0.8)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, [[[1, 0, 255, 1]]])
