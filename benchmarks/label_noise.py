@@ -19,6 +19,9 @@ ARMS = {
     "probabilities": [_PROBABILITIES],
     "attention": [_PROBABILITIES, "--config.self_regulation.soften=heads,attention"],
     "hard": [_PROBABILITIES, "--config.self_regulation.soften=heads,hard"],
+    "floor": [_PROBABILITIES, "--config.self_regulation.label_floor=0.3"],
+    "flip": [_PROBABILITIES, "--config.self_regulation.flip_teacher=True"],
+    "restart": [_PROBABILITIES, "--config.self_regulation.restart=True"],
     "everything": [_PROBABILITIES, "--config.self_regulation.soften=heads,attention,hard"],
 }
 

@@ -174,6 +174,12 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # the label of Lovász, the attention terms and the edges).
     config.self_regulation.soften = "heads"
     config.self_regulation.confidence = 0.8
+    # The label's share does not fall below this, 0 to 1.
+    config.self_regulation.label_floor = 0.0
+    # The teacher averages its probabilities over an image and its mirror image, for another forward pass.
+    config.self_regulation.flip_teacher = False
+    # After each cycle the student goes on from the teacher.
+    config.self_regulation.restart = False
 
     config.training = ConfigDict()
     # Images per step, over all devices of all hosts.

@@ -57,6 +57,7 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
         preprocessing=preprocessing,
         distillation=regulation.distillation,
         softening=regulation.softening,
+        flip_table=plan.metadata.spec.flip_table() if regulation.flip_teacher else None,
     )
     statistics_step = make_statistics_step(plan.model, preprocessing=preprocessing)
 
@@ -89,7 +90,8 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
             require_finite(state, workdir)
             if cycle_ends:  # on images augmented as in the coming epoch
                 epoch = step // plan.epoch_steps
-                state = end_cycle(state, functools.partial(recompute, epoch), self_ensemble=regulation.self_ensemble)
+                options = {"self_ensemble": regulation.self_ensemble, "restart": regulation.restart}
+                state = end_cycle(state, functools.partial(recompute, epoch), **options)
             score = evaluate(state, log, step) if scored else checkpoints.UNSCORED
             items = state.to_items()
             checkpoints.save(manager, step, items, plan.metadata, window=report.window(), score=score)

@@ -26,7 +26,9 @@ class SelfRegulation:
       learning_rate_factor: each cycle restarts at this share of the learning rate.
       self_ensemble: whether the student joins the teacher's average at the end of each; if False, it replaces it.
       distillation: whether the teacher softens the labels.
-      target, soften, confidence: how; see `losses.Softening`.
+      target, soften, confidence, label_floor: how; see `losses.Softening`.
+      flip_teacher: whether the teacher also sees the mirror image, and both its views are averaged.
+      restart: whether the student goes on from the teacher after each cycle.
 
     Raises:
       FieldError: a field is out of range.
@@ -41,6 +43,9 @@ class SelfRegulation:
     target: Target = "logits"
     soften: str = "heads"
     confidence: float = 0.8
+    label_floor: float = 0.0
+    flip_teacher: bool = False
+    restart: bool = False
 
     def __post_init__(self):
         check_range("epochs_before_cycles", self.epochs_before_cycles, at_least=0)
@@ -51,7 +56,9 @@ class SelfRegulation:
     @property
     def softening(self) -> Softening:
         """What the teacher does to the labels."""
-        return Softening(target=self.target, soften=self.soften, confidence=self.confidence)
+        return Softening(
+            target=self.target, soften=self.soften, confidence=self.confidence, label_floor=self.label_floor
+        )
 
 
 def ends_cycle(step: int, regulation: SelfRegulation, epoch_steps: int) -> bool:
@@ -98,7 +105,11 @@ def recompute_batch_stats(
 
 
 def end_cycle(
-    state: TrainState, recompute: Callable[[PyTree, PyTree], PyTree], *, self_ensemble: bool = True
+    state: TrainState,
+    recompute: Callable[[PyTree, PyTree], PyTree],
+    *,
+    self_ensemble: bool = True,
+    restart: bool = False,
 ) -> TrainState:
     """Adds the student to the teacher's average, and recomputes the teacher's batch statistics.
 
@@ -106,6 +117,7 @@ def end_cycle(
       state: after the last step of stage one or of a cycle.
       recompute: (params, batch_stats) -> the statistics of these parameters.
       self_ensemble: if False, this student alone is the teacher.
+      restart: whether the student goes on from the teacher.
     """
     if state.teacher is None or not self_ensemble:
         params = jax.tree.map(jnp.copy, state.params)  # the next step donates the student's own
@@ -113,4 +125,6 @@ def end_cycle(
         params = moving_average(state.teacher["params"], state.params, state.cycle)
     params = replicate(params)
     teacher = {"params": params, "batch_stats": recompute(params, state.batch_stats)}
+    if restart:
+        state = state.replace(**jax.tree.map(jnp.copy, teacher))
     return replicate(state.replace(teacher=teacher, cycle=state.cycle + 1))

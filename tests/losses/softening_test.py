@@ -70,10 +70,10 @@ def example():
     return student, teacher, labels
 
 
-def losses(example, **softening):
+def losses(example, cycle=3, **softening):
     student, teacher, labels = example
     with jax.enable_x64(True):
-        options = {"teacher": teacher, "cycle": 3, "softening": Softening(**softening)}
+        options = {"teacher": teacher, "cycle": cycle, "softening": Softening(**softening)}
         return jax.device_get(jax.jit(lambda: multi_task_loss(student, labels, **options))())
 
 
@@ -117,6 +117,14 @@ def test_heads_are_softened_only_if_listed(example):
         expected, terms = multi_task_loss(jax.tree.map(jnp.asarray, student), labels)
     assert set(values) == set(terms)
     np.testing.assert_allclose(total, expected, rtol=1e-9)
+
+
+def test_a_label_keeps_at_least_its_floor(example):
+    _, late = losses(example, cycle=9, target="probabilities", label_floor=0.25)
+    _, third = losses(example, cycle=3, target="probabilities")
+    _, early = losses(example, cycle=1, target="probabilities", label_floor=0.25)
+    np.testing.assert_allclose(late["distill_parsing"], third["distill_parsing"], rtol=1e-9)
+    assert not np.isclose(early["distill_parsing"], third["distill_parsing"], rtol=1e-3)
 
 
 @pytest.mark.parametrize("fields", [{"target": "labels"}, {"soften": ""}, {"soften": "head"}, {"confidence": 2.0}])
