@@ -55,12 +55,13 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def configuration(recipe: str, flags: Sequence[str]) -> dict[str, Any]:
-    """The fields that differ from configs/default.py, without those that say where and when."""
+    """The fields that differ from configs/default.py, without places and those that change nothing that is learned."""
     given = parse(["main.py", f"--config={recipe}", "--mode=prepare", *flags]).config
     default = read_config("default", None)
     assert default is not None  # a recipe of that name is part of the package
     defaults = flatten_dict(default.to_dict(), sep=".")
     fields = flatten_dict(given.to_dict(), sep=".")
+    fields["init_from"] = pathlib.Path(fields["init_from"]).name
     return {name: value for name, value in fields.items() if name not in _SILENT and value != defaults.get(name)}
 
 

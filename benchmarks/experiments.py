@@ -48,7 +48,7 @@ class Study:
     def record(self, arm: str, seed: int) -> dict[str, object]:
         """What is known of a run before it starts."""
         path = next((flag for flag in self.flags if flag.startswith("--config.dataset.path=")), "")
-        flags = [flag for flag in self.flags if not flag.startswith(_PLACES)]
+        flags = [_without_folder(flag) for flag in self.flags if not flag.startswith(_PLACES)]
         arguments = ["python", "-m", f"benchmarks.{self.module}", f"--config={self.recipe}"]
         return {
             "arm": arm,
@@ -59,6 +59,12 @@ class Study:
             "data": pathlib.Path(path.partition("=")[2]).name,
             "configuration": evidence.configuration(self.recipe, self.flags),
         }
+
+
+def _without_folder(flag: str) -> str:
+    """`--config.init_from=FOLDER/NAME` becomes `--config.init_from=NAME`; other flags stay."""
+    name, _, value = flag.partition("=")
+    return f"{name}={pathlib.Path(value).name}" if name == "--config.init_from" else flag
 
 
 def main(doc: str | None, module: str, recipe: str, arms: Arms, *, seeds: int) -> None:

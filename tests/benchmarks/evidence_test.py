@@ -85,7 +85,11 @@ def test_every_arm_is_a_configuration_of_its_own(module, tmp_path):
         module=name,
         recipe=f"configs/{name}.py",
         arms=module.ARMS,
-        flags=["--config.dataset.path=/somewhere/faces", "--config.training.epochs=3"],
+        flags=[
+            "--config.dataset.path=/somewhere/faces",
+            "--config.init_from=/somewhere/clean",
+            "--config.training.epochs=3",
+        ],
         evidence=tmp_path,
         folder=tmp_path,
     )
@@ -93,4 +97,5 @@ def test_every_arm_is_a_configuration_of_its_own(module, tmp_path):
     assert len({json.dumps(fields) for fields in found}) == len(found)
     run = study.record(next(iter(module.ARMS)), 5)
     assert run["data"] == "faces" and "somewhere" not in json.dumps(run)
+    assert "--config.init_from=clean" in str(run["command"]) and run["configuration"]["init_from"] == "clean"
     assert run["configuration"]["training.epochs"] == 3 and "seed" not in run["configuration"]
