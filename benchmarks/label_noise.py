@@ -1,8 +1,9 @@
 """Measures what self-regulation gains on noisy training labels, in pairs of runs with the same seed.
 
-    python -m benchmarks.label_noise [--seeds 0 1 2] [--arms without published] [--config=configs/label_noise.py]
+    python main.py --config=configs/label_noise.py:clean --workdir=runs/clean
+    python -m benchmarks.label_noise [--seeds 0 1 2] [--arms without published] -- --config.init_from=runs/clean
 
-Every run takes the same number of steps and has its own seed for initial weights, order, augmentation and label noise.
+Every run takes the same number of steps and has its own seed for fresh weights, order, augmentation and label noise.
 The table shows the mean F1 in percent on clean validation images after the last step and after the best one, and the
 difference to training without self-regulation with the same seed. Finished runs are lines of
 docs/evidence/label_noise.jsonl and are not repeated; stopped ones resume.
