@@ -78,6 +78,19 @@ def test_a_finished_run_is_found_again(tmp_path):
     assert not evidence.is_same_run(RECORDS[1], found) and not evidence.is_same_run(RECORDS[2], found)
 
 
+def test_the_page_keeps_its_head_and_gets_new_tables(tmp_path, monkeypatch):
+    page = tmp_path / "evidence.md"
+    page.write_text(f"# Evidence\n\nHow.\n\n{evidence.MARK}\nan old table\n")
+    for run in RECORDS:
+        evidence.append(tmp_path / "lines" / "label_noise.jsonl", run)
+    monkeypatch.setattr(evidence, "PAGE", page)
+    monkeypatch.setattr("sys.argv", ["evidence", f"--evidence={tmp_path / 'lines'}"])
+    evidence.main()
+    head, _, tables = page.read_text().partition(evidence.MARK)
+    assert head == "# Evidence\n\nHow.\n\n"
+    assert tables == f"\n## label_noise\n\n{evidence.tables(RECORDS)}\n"
+
+
 @pytest.mark.parametrize("module", [label_noise, ablations], ids=["label_noise", "ablations"])
 def test_every_arm_is_a_configuration_of_its_own(module, tmp_path):
     name = module.__name__.partition(".")[2]
