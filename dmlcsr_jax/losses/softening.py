@@ -22,7 +22,8 @@ class Softening:
       target: how the teacher and the one-hot label are mixed; see `soft_target`.
       soften: what is softened, one or more of the following, separated by commas. "heads": the cross-entropy and both
         edge terms become distillation. "attention": both attention terms compare with the parsing head's target.
-        "hard": the label of every hard term (Lovász, the attention terms, edges) is `confident_labels`.
+        "hard": the label of every hard term (Lovász, the attention terms, edges) is `confident_labels`, also in the
+        logged cross-entropy.
       confidence: the teacher's probability above which "hard" trusts it, 0..1.
       label_floor: the label's share does not fall below this, 0..1.
 
@@ -96,7 +97,7 @@ def soft_target(teacher: Array, labels: Array, cycle: Array | int, target: Targe
 def confident_labels(labels: Array, target: Array, teacher: Array, confidence: float) -> jax.Array:
     """[B, H, W] labels, replaced by the most probable class of `target` if the teacher is sure of a class.
 
-    Ignored pixels stay ignored.
+    A class that is only as probable as the label does not replace it, and ignored pixels stay ignored.
 
     Args:
       labels: [B, H, W] integer class numbers; 255 is ignored.
@@ -105,5 +106,7 @@ def confident_labels(labels: Array, target: Array, teacher: Array, confidence: f
       confidence: the teacher is sure if its largest probability is above this.
     """
     sure = jnp.max(jax.nn.softmax(teacher), axis=-1) > confidence
+    is_label = labels[..., None] == jnp.arange(target.shape[-1], dtype=labels.dtype)
+    beaten = jnp.max(target, axis=-1) > jnp.max(target, axis=-1, where=is_label, initial=-jnp.inf)
     is_class = labels < target.shape[-1]
-    return jnp.where(sure & is_class, jnp.argmax(target, axis=-1).astype(labels.dtype), labels)
+    return jnp.where(sure & beaten & is_class, jnp.argmax(target, axis=-1).astype(labels.dtype), labels)

@@ -53,9 +53,17 @@ def test_a_confident_teacher_replaces_labels():
     found = confident_labels(labels, soft_target(teacher, labels, 3, "probabilities"), teacher, confidence=0.8)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, [[[1, 0, 255, 1]]])
-    # Where the label has half of the target, it stays the most probable class.
-    half = confident_labels(labels, soft_target(teacher, labels, 1, "probabilities"), teacher, confidence=0.8)
-    np.testing.assert_array_equal(half, labels)
+
+
+def test_a_label_with_half_of_the_target_stays():
+    """Even if the teacher's probability rounds to one, so that both have exactly half."""
+    teacher = np.zeros((1, 2, 19, 3), np.float32)
+    teacher[..., 1] = np.arange(2, 40, 2)  # logits of a teacher that is ever surer
+    labels = np.array([[[0] * 19, [2] * 19]], np.uint8)
+    found = confident_labels(labels, soft_target(teacher, labels, 1, "probabilities"), teacher, confidence=0.5)
+    np.testing.assert_array_equal(found, labels)
+    third = confident_labels(labels, soft_target(teacher, labels, 2, "probabilities"), teacher, confidence=0.5)
+    np.testing.assert_array_equal(third, np.ones_like(labels))
 
 
 @pytest.fixture(scope="module")
