@@ -131,7 +131,7 @@ def train(study: Study, run: dict[str, object], cores: "queue.Queue[int]") -> No
 
 
 def call_main(*arguments: str, core: int | None = None) -> None:
-    """Runs main.py at the lowest priority, on one core or on all if None; exits if it fails."""
+    """Runs main.py at the lowest priority, on one core or on all if None; exits if it fails or is stopped."""
     command = [sys.executable, "main.py", *arguments]
 
     def yield_to_others() -> None:
@@ -142,5 +142,5 @@ def call_main(*arguments: str, core: int | None = None) -> None:
     done = subprocess.run(
         command, preexec_fn=yield_to_others, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}")
+    if done.returncode or "stopped by SIGTERM" in done.stdout:  # which is a success for main.py
+        sys.exit(f"{' '.join(command)} failed or was stopped:\n{done.stdout}")
