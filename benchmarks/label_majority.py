@@ -19,9 +19,10 @@ from dmlcsr_jax.pipeline.label_noise import LabelNoise, corrupt
 
 SPEC = get_spec("synthetic")
 NOISES = {
-    "boundary 0.04, swap 0.4, drop 0.8 (configs/label_noise.py)": LabelNoise(
-        share=1, boundary=0.04, swap=0.4, drop=0.8
+    "boundary 0.01, swap 0.4, drop 0.8 (configs/label_noise.py)": LabelNoise(
+        share=1, boundary=0.01, swap=0.4, drop=0.8
     ),
+    "boundary 0.04, swap 0.4, drop 0.8": LabelNoise(share=1, boundary=0.04, swap=0.4, drop=0.8),
     "boundary 0.03, swap 0.2, drop 0.8": LabelNoise(share=1, boundary=0.03, swap=0.2, drop=0.8),
     "boundary 0.04": LabelNoise(share=1, boundary=0.04, swap=0, drop=0),
     "swap 0.4": LabelNoise(share=1, boundary=0, swap=0.4, drop=0),

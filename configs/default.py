@@ -174,10 +174,24 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     config.self_regulation.epochs_before_cycles = 150
     config.self_regulation.cycle_epochs = 10
     config.self_regulation.learning_rate_factor = 0.5
-    # At the end of each cycle the student joins the teacher, the average over all cycles (False: it replaces it), and
-    # from the second cycle on the teacher softens the labels (False: it only evaluates). Both False: no teacher.
+    # At the end of stage one and of each cycle the student joins the teacher's average (False: it replaces it), and
+    # in the cycles the teacher softens the labels (False: it only evaluates). Both False: no teacher.
     config.self_regulation.self_ensemble = True
     config.self_regulation.distillation = True
+    # How teacher and label are mixed with the label's share 1 / (cycle + 1): logits (published: the one-hot label is
+    # added to the logits, where it hardly counts) or probabilities (the label keeps its share).
+    config.self_regulation.target = "logits"
+    # What is softened, separated by commas: heads (published: cross-entropy and edge terms), attention (both attention
+    # terms) and hard (where the teacher's probability is above `confidence`, the target's most probable class becomes
+    # the label of Lovász, the attention terms and the edges).
+    config.self_regulation.soften = "heads"
+    config.self_regulation.confidence = 0.8
+    # The label's share does not fall below this, 0 to 1.
+    config.self_regulation.label_floor = 0.0
+    # The teacher averages its probabilities over an image and its mirror image, for another forward pass.
+    config.self_regulation.flip_teacher = False
+    # After each cycle the student goes on from the teacher.
+    config.self_regulation.restart = False
 
     config.training = ConfigDict()
     # Images per step, over all devices of all hosts.

@@ -106,7 +106,7 @@ def find_item(folder: pathlib.Path, weights: str | None) -> str:
     if weights == "teacher" and not (folder / ITEMS["teacher"]).is_dir():
         if exported.is_exported(folder):
             raise UserError(f"{folder} holds one exported network, and no teacher; leave out --weights")
-        raise UserError(f"{folder} has no teacher: no cycle of self-regulation had ended; use --weights=student")
+        raise UserError(f"{folder} has no teacher: self-regulation had not begun; use --weights=student")
     return ITEMS[weights or choose_weights(folder)]
 
 

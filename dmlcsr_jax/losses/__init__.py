@@ -2,5 +2,6 @@
 
 from dmlcsr_jax.losses.lovasz import lovasz_softmax
 from dmlcsr_jax.losses.objective import LossWeights, multi_task_loss, term
+from dmlcsr_jax.losses.softening import Softening
 
-__all__ = ["LossWeights", "lovasz_softmax", "multi_task_loss", "term"]
+__all__ = ["LossWeights", "Softening", "lovasz_softmax", "multi_task_loss", "term"]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from dmlcsr_jax.fields import check_range
 from dmlcsr_jax.losses import terms
+from dmlcsr_jax.losses.softening import Softening, soften_labels
 from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.edges import edge_labels
 from dmlcsr_jax.types import IGNORE_ID, Array, Predictions
@@ -82,6 +83,7 @@ def multi_task_loss(
     *,
     teacher: Predictions | None = None,
     cycle: Array | int = 0,
+    softening: Softening = Softening(),
     weights: LossWeights = LossWeights(),
     class_weights: Array | None = None,
     axis_name: str | None = None,
@@ -94,6 +96,7 @@ def multi_task_loss(
       labels: [B, H, W] integer class numbers; 255 is ignored.
       teacher: logits of the frozen teacher, like `predictions`; no gradient flows into them.
       cycle: number of the self-regulation cycle, from 1; used with a teacher only.
+      softening: what the teacher does to the labels; used with a teacher only.
       weights: the weight of each term. A subclass may declare more terms.
       class_weights: [C] float, the weight of a pixel in `cross_entropy` and `distill_parsing` by its label; None for
         equal weights, as published.
@@ -105,10 +108,10 @@ def multi_task_loss(
       heads exist; distillation terms with a teacher only. Terms that distillation replaces are returned too, but are
       not part of the total.
     """
-    pixels = _pixels(predictions, labels, teacher=teacher, cycle=cycle, axis_name=axis_name)
+    pixels = _pixels(predictions, labels, teacher=teacher, cycle=cycle, softening=softening, axis_name=axis_name)
     pixels = pixels._replace(class_weights=class_weights)
-    table = term_table(weights)
-    active = {name: entry for name, entry in table.items() if _is_active(entry, predictions, teacher)}
+    table, targets = term_table(weights), pixels.targets if softening.softens("heads") else None
+    active = {name: entry for name, entry in table.items() if _is_active(entry, predictions, targets)}
     values = {name: entry.function(pixels) for name, entry in active.items()}
     replaced = {entry.replaces for entry in active.values()}
     counted = [name for name, entry in active.items() if entry.function not in replaced]
@@ -116,10 +119,10 @@ def multi_task_loss(
     return total, values
 
 
-def _is_active(entry: Term, predictions: Predictions, teacher: Predictions | None) -> bool:
+def _is_active(entry: Term, predictions: Predictions, targets: Predictions | None) -> bool:
     if getattr(predictions, entry.head) is None:
         return False
-    return entry.replaces is None or (teacher is not None and getattr(teacher, entry.head) is not None)
+    return entry.replaces is None or (targets is not None and getattr(targets, entry.head) is not None)
 
 
 def _pixels(
@@ -128,6 +131,7 @@ def _pixels(
     *,
     teacher: Predictions | None,
     cycle: Array | int,
+    softening: Softening,
     axis_name: str | None,
 ) -> terms.Pixels:
     size = labels.shape[1], labels.shape[2]
@@ -135,6 +139,10 @@ def _pixels(
     def upsample(logits: jax.Array) -> jax.Array:
         return resize_bilinear(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), size)
 
+    targets = None
+    if teacher is not None:
+        teacher = jax.tree.map(upsample, jax.lax.stop_gradient(teacher))
+        labels, targets = soften_labels(labels, teacher, cycle=cycle, softening=softening)
     binary_edges, category_edges = edge_labels(labels)
     return terms.Pixels(
         log_probabilities=jax.tree.map(lambda logits: jax.nn.log_softmax(upsample(logits)), predictions),
@@ -142,7 +150,7 @@ def _pixels(
         valid=labels != IGNORE_ID,
         binary_edges=binary_edges,
         category_edges=category_edges,
-        teacher=jax.tree.map(upsample, jax.lax.stop_gradient(teacher)),
-        cycle=cycle,
+        targets=targets,
+        soft_attention=targets is not None and softening.softens("attention"),
         axis_name=axis_name,
     )

@@ -4,7 +4,7 @@ Every term is a function of `Pixels` alone and returns a scalar. Terms that comp
 labeled 255. Edge labels are never 255, so the balanced edge terms count every pixel, as published.
 """
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,9 @@ class Pixels(NamedTuple):
       valid: [B, H, W] bool, False on ignored pixels.
       binary_edges: [B, H, W] integer, 0 or 1.
       category_edges: [B, H, W] integer, the pixel's class on an edge, else 0.
-      teacher: the teacher's logits, shaped like `log_probabilities`; None without a teacher.
-      cycle: number of the self-regulation cycle, at least 1 with a teacher; may be traced.
+      targets: log probabilities that distillation compares with, shaped like `log_probabilities` (see `soft_target`);
+        None without a teacher.
+      soft_attention: whether the attention terms compare with the parsing head's target instead of the labels.
       axis_name: the pmap axis over which counts are averaged, or None. The mean over that axis of a term and of its
         gradients is then that of the whole batch. This holds for every term except `lovasz`; see there.
       class_weights: [C] float, the weight of a pixel in `cross_entropy` and `distill_parsing` by its label; None for
@@ -37,8 +38,8 @@ class Pixels(NamedTuple):
     valid: Array
     binary_edges: Array
     category_edges: Array
-    teacher: Predictions | None
-    cycle: Array | int
+    targets: Predictions | None
+    soft_attention: bool
     axis_name: str | None
     class_weights: Array | None = None
 
@@ -80,22 +81,28 @@ def category_edge_attention(pixels: Pixels) -> jax.Array:
 
 def distill_parsing(pixels: Pixels) -> jax.Array:
     """Distillation of the parsing head, weighted by the classes of the labels; see `_distillation`."""
-    return _distillation(pixels, "parsing", pixels.labels, _pixel_weights(pixels))
+    return _distillation(pixels, "parsing", _pixel_weights(pixels))
 
 
 def distill_binary_edge(pixels: Pixels) -> jax.Array:
     """Distillation of the binary edge head; see `_distillation`."""
-    return _distillation(pixels, "binary_edge", pixels.binary_edges, pixels.valid)
+    return _distillation(pixels, "binary_edge", pixels.valid)
 
 
 def distill_category_edge(pixels: Pixels) -> jax.Array:
     """Distillation of the category edge head; see `_distillation`."""
-    return _distillation(pixels, "category_edge", pixels.category_edges, pixels.valid)
+    return _distillation(pixels, "category_edge", pixels.valid)
 
 
 def _parsing_cross_entropy(pixels: Pixels) -> jax.Array:
     """[B, H, W] -log p(label), 0 on ignored pixels."""
     return jnp.where(pixels.valid, _negative_log_likelihood(pixels.log_probabilities.parsing, pixels.labels), 0)
+
+
+def _soft_cross_entropy(pixels: Pixels) -> jax.Array:
+    """[B, H, W] sum over the parts of -target log p, 0 on ignored pixels."""
+    target = jnp.exp(cast(Predictions, pixels.targets).parsing)
+    return -jnp.sum(target * pixels.log_probabilities.parsing, axis=-1, where=pixels.valid[..., None])
 
 
 def _balanced_cross_entropy(pixels: Pixels, head: Head, labels: Array) -> jax.Array:
@@ -113,21 +120,17 @@ def _balanced_cross_entropy(pixels: Pixels, head: Head, labels: Array) -> jax.Ar
 def _edge_attention(pixels: Pixels, edges: Array) -> jax.Array:
     """Mean over images of the mean -log p(label) over [B, H, W] bool `edges`; 0 for an image without edges.
 
+    With `soft_attention` it is the cross-entropy with the parsing head's target.
     An ignored pixel on an edge adds 0 to the sum but 1 to the count, as published.
     """
-    losses = jnp.sum(jnp.where(edges, _parsing_cross_entropy(pixels), 0), axis=(1, 2))
+    losses = _soft_cross_entropy(pixels) if pixels.soft_attention else _parsing_cross_entropy(pixels)
+    losses = jnp.sum(jnp.where(edges, losses, 0), axis=(1, 2))
     return jnp.mean(_ratio(losses, jnp.sum(edges, axis=(1, 2))))
 
 
-def _distillation(pixels: Pixels, head: Head, labels: Array, weights: Array) -> jax.Array:
-    """Mean of KL(target ‖ student) over the pixels that are not ignored, with [B, H, W] `weights`.
-
-    The target is softmax((1 - a) teacher logits + a one-hot label), a = 1 / (cycle + 1).
-    """
-    student, teacher = getattr(pixels.log_probabilities, head), getattr(pixels.teacher, head)
-    share = 1 / (jnp.asarray(pixels.cycle, student.dtype) + 1)
-    one_hot = _is_class(labels, student.shape[-1]).astype(student.dtype)
-    target = jax.nn.log_softmax((1 - share) * teacher + share * one_hot)
+def _distillation(pixels: Pixels, head: Head, weights: Array) -> jax.Array:
+    """Mean of KL(target ‖ student) over the pixels that are not ignored, with [B, H, W] `weights`."""
+    student, target = getattr(pixels.log_probabilities, head), getattr(pixels.targets, head)
     divergence = jnp.sum(jnp.exp(target) * (target - student), axis=-1, where=pixels.valid[..., None])
     return _ratio(jnp.sum(weights * divergence), jnp.sum(weights), pixels.axis_name)
 

@@ -39,8 +39,8 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
       experiment: the configuration as objects.
       plan: from `plan_run`.
       workdir: claimed by `claim_workdir`; receives checkpoints/, metrics.jsonl and TensorBoard events.
-      evaluate: called every `config.evaluation.every_epochs` and at the end of each cycle; its score decides which
-        checkpoint is best.
+      evaluate: called every `config.evaluation.every_epochs` and at the end of stage one and of each cycle; its score
+        decides which checkpoint is best.
 
     Returns:
       The last state.
@@ -57,6 +57,8 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
         preprocessing=preprocessing,
         distillation=regulation.distillation,
         class_weights=plan.class_weights,
+        softening=regulation.softening,
+        flip_table=plan.metadata.spec.flip_table() if regulation.flip_teacher else None,
     )
     statistics_step = make_statistics_step(plan.model, preprocessing=preprocessing)
 
@@ -89,7 +91,8 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
             require_finite(state, workdir)
             if cycle_ends:  # on images augmented as in the coming epoch
                 epoch = step // plan.epoch_steps
-                state = end_cycle(state, functools.partial(recompute, epoch), self_ensemble=regulation.self_ensemble)
+                options = {"self_ensemble": regulation.self_ensemble, "restart": regulation.restart}
+                state = end_cycle(state, functools.partial(recompute, epoch), **options)
             score = evaluate(state, log, step) if scored else checkpoints.UNSCORED
             items = state.to_items()
             checkpoints.save(manager, step, items, plan.metadata, window=report.window(), score=score)

@@ -63,7 +63,7 @@ def plan_run(experiment: Experiment, dataset: Dataset, workdir: pathlib.Path) ->
         raise UserError(f"config.training.batch_size is {batch_size}; it must be a multiple of the {devices} devices")
     epoch_steps = steps_per_epoch(dataset.splits["train"], batch_size)
     epochs = experiment.training.epochs
-    _mention_cycles(experiment.regulation, epochs)
+    mention_cycles(experiment.regulation, epochs)
     schedule = make_schedule(experiment.optimizer, experiment.regulation, epochs=epochs, steps_per_epoch=epoch_steps)
     return Plan(
         model=create_model(dataset.spec.num_classes, axis_name=AXIS, **experiment.model),
@@ -166,7 +166,8 @@ def _class_weights(experiment: Experiment, dataset: Dataset) -> np.ndarray | Non
     return weights
 
 
-def _mention_cycles(regulation: SelfRegulation, epochs: int) -> None:
-    first = regulation.epochs_before_cycles + regulation.cycle_epochs
-    if regulation.enabled and first > epochs:
-        console.print(f"no self-regulation: its first cycle would end with epoch {first}, training with epoch {epochs}")
+def mention_cycles(regulation: SelfRegulation, epochs: int) -> None:
+    """Prints a line if training ends before self-regulation has any effect."""
+    first = regulation.epochs_before_cycles or regulation.cycle_epochs  # the teacher's first member
+    if regulation.enabled and first >= epochs:
+        console.print(f"no self-regulation: it would start after epoch {first}, and training ends with epoch {epochs}")

@@ -1,4 +1,4 @@
-"""Cyclical self-regulation (arXiv 2203.14448 §3.5): the teacher averages the students of all cycles."""
+"""Cyclical self-regulation (arXiv 2203.14448 §3.5): the teacher averages the students of stage one and all cycles."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -9,6 +9,7 @@ import optax
 
 from dmlcsr_jax.devices import replicate, shard
 from dmlcsr_jax.fields import check_range
+from dmlcsr_jax.losses.softening import Softening, Target
 from dmlcsr_jax.training.state import TrainState
 from dmlcsr_jax.training.steps import StatisticsStep
 from dmlcsr_jax.types import Batch, PyTree, Variables
@@ -23,8 +24,11 @@ class SelfRegulation:
       epochs_before_cycles: epochs of stage one.
       cycle_epochs: epochs of each cycle.
       learning_rate_factor: each cycle restarts at this share of the learning rate.
-      self_ensemble: whether the student joins the average of all cycles at the end of each; if False, it replaces it.
-      distillation: whether the teacher softens the labels from the second cycle on.
+      self_ensemble: whether the student joins the teacher's average at the end of each; if False, it replaces it.
+      distillation: whether the teacher softens the labels.
+      target, soften, confidence, label_floor: how; see `losses.Softening`.
+      flip_teacher: whether the teacher also sees the mirror image, and both its views are averaged.
+      restart: whether the student goes on from the teacher after each cycle.
 
     Raises:
       FieldError: a field is out of range.
@@ -36,15 +40,32 @@ class SelfRegulation:
     learning_rate_factor: float = 0.5
     self_ensemble: bool = True
     distillation: bool = True
+    target: Target = "logits"
+    soften: str = "heads"
+    confidence: float = 0.8
+    label_floor: float = 0.0
+    flip_teacher: bool = False
+    restart: bool = False
 
     def __post_init__(self):
         check_range("epochs_before_cycles", self.epochs_before_cycles, at_least=0)
         check_range("cycle_epochs", self.cycle_epochs, at_least=1)
         check_range("learning_rate_factor", self.learning_rate_factor, above=0)
+        _ = self.softening  # checks its own fields
+
+    @property
+    def softening(self) -> Softening:
+        """What the teacher does to the labels."""
+        return Softening(
+            target=self.target, soften=self.soften, confidence=self.confidence, label_floor=self.label_floor
+        )
 
 
 def ends_cycle(step: int, regulation: SelfRegulation, epoch_steps: int) -> bool:
-    """Whether a cycle ends with the step of this number (1 is the first).
+    """Whether stage one or a cycle ends with the step of this number (1 is the first).
+
+    As in the published code, the network at the end of stage one is the teacher's first member. Without a stage one
+    (`epochs_before_cycles` is 0) the first member is that of the first cycle's end.
 
     Args:
       step: steps taken, this one included.
@@ -54,14 +75,14 @@ def ends_cycle(step: int, regulation: SelfRegulation, epoch_steps: int) -> bool:
     if not regulation.enabled or not (regulation.self_ensemble or regulation.distillation):
         return False
     taken = step - regulation.epochs_before_cycles * epoch_steps
-    return taken > 0 and taken % (regulation.cycle_epochs * epoch_steps) == 0
+    return step > 0 and taken >= 0 and taken % (regulation.cycle_epochs * epoch_steps) == 0
 
 
 @jax.jit
 def moving_average(teacher: PyTree, student: PyTree, cycle: jax.Array | int) -> PyTree:
     """n/(n+1) teacher + 1/(n+1) student over two trees of parameters, where n = `cycle`.
 
-    After cycles 0, 1, ..., n it is the mean of their students.
+    If the teacher is the mean of n students, the result is the mean of n + 1.
     """
     return optax.incremental_update(student, teacher, 1 / (cycle + 1))
 
@@ -84,14 +105,19 @@ def recompute_batch_stats(
 
 
 def end_cycle(
-    state: TrainState, recompute: Callable[[PyTree, PyTree], PyTree], *, self_ensemble: bool = True
+    state: TrainState,
+    recompute: Callable[[PyTree, PyTree], PyTree],
+    *,
+    self_ensemble: bool = True,
+    restart: bool = False,
 ) -> TrainState:
     """Adds the student to the teacher's average, and recomputes the teacher's batch statistics.
 
     Args:
-      state: after the last step of cycle n.
+      state: after the last step of stage one or of a cycle.
       recompute: (params, batch_stats) -> the statistics of these parameters.
-      self_ensemble: if False, the student of the last cycle alone is the teacher.
+      self_ensemble: if False, this student alone is the teacher.
+      restart: whether the student goes on from the teacher.
     """
     if state.teacher is None or not self_ensemble:
         params = jax.tree.map(jnp.copy, state.params)  # the next step donates the student's own
@@ -99,4 +125,6 @@ def end_cycle(
         params = moving_average(state.teacher["params"], state.params, state.cycle)
     params = replicate(params)
     teacher = {"params": params, "batch_stats": recompute(params, state.batch_stats)}
+    if restart:
+        state = state.replace(**jax.tree.map(jnp.copy, teacher))
     return replicate(state.replace(teacher=teacher, cycle=state.cycle + 1))

@@ -19,8 +19,9 @@ class TrainState(struct.PyTreeNode):
       params: the parameters, float32.
       batch_stats: the running batch-norm statistics, float32.
       opt_state: the optimizer's state (the momentum buffers).
-      cycle: [] int32, the number of self-regulation cycles that have ended.
-      teacher: `params` and `batch_stats` of the frozen teacher; None until the first cycle ends.
+      cycle: [] int32, the number of the self-regulation cycle, 0 in stage one; also the number of networks that have
+        joined the teacher.
+      teacher: `params` and `batch_stats` of the frozen teacher; None before the first network joins.
     """
 
     step: jax.Array

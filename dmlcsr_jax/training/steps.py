@@ -9,10 +9,11 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dmlcsr_jax.devices import AXIS
-from dmlcsr_jax.losses import LossWeights, multi_task_loss
+from dmlcsr_jax.losses import LossWeights, Softening, multi_task_loss
 from dmlcsr_jax.models import DMLCSR
 from dmlcsr_jax.models.batch_statistics import batch_statistics_of
 from dmlcsr_jax.ops.normalize import normalize
@@ -32,6 +33,8 @@ def make_train_step(
     preprocessing: Preprocessing,
     distillation: bool = True,
     class_weights: Array | None = None,
+    softening: Softening = Softening(),
+    flip_table: np.ndarray | None = None,
     devices: Sequence[Device] | None = None,
 ) -> TrainStep:
     """The training step: (state, sharded batch) -> (state, the loss terms averaged over all devices).
@@ -47,6 +50,8 @@ def make_train_step(
       preprocessing: how images enter the network.
       distillation: if False, the teacher is ignored.
       class_weights: [C] float of the loss; see `multi_task_loss`.
+      softening: what the teacher does to the labels.
+      flip_table: `FaceSpec.flip_table()` if the teacher averages the image and its mirror image.
       devices: all of them unless named.
 
     Returns:
@@ -59,12 +64,13 @@ def make_train_step(
         predictions, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
         teacher = None
         if distillation and state.teacher is not None:
-            teacher = cast(Predictions, model.apply(state.teacher, images, train=False))
+            teacher = teacher_predictions(model, state.teacher, images, flip_table)
         total, terms = multi_task_loss(
             predictions,
             batch.labels,
             teacher=teacher,
             cycle=state.cycle,
+            softening=softening,
             weights=weights,
             class_weights=class_weights,
             axis_name=AXIS,
@@ -80,6 +86,26 @@ def make_train_step(
         return state, terms
 
     return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
+
+
+def teacher_predictions(
+    model: DMLCSR, teacher: Variables, images: jax.Array, flip_table: np.ndarray | None
+) -> Predictions:
+    """The teacher's logits; with a `flip_table`, logits of the mean probabilities of images and mirror images."""
+    found = cast(Predictions, model.apply(teacher, images, train=False))
+    if flip_table is None:
+        return found
+    mirrored = cast(Predictions, model.apply(teacher, images[:, :, ::-1], train=False))
+    tables = Predictions(flip_table, np.arange(2), flip_table)
+    pairs = zip(found, mirrored, tables, strict=True)
+    return Predictions(*(None if a is None else _mean_probabilities(a, b, table) for a, b, table in pairs))
+
+
+def _mean_probabilities(logits: jax.Array, mirrored: jax.Array, flip_table: np.ndarray) -> jax.Array:
+    """Logits whose probabilities are the mean of those of an image and its mirror image."""
+    classes = np.asarray(flip_table[: logits.shape[-1]], np.int32)
+    views = (jax.nn.log_softmax(view.astype(jnp.float32)) for view in (logits, mirrored[:, :, ::-1][..., classes]))
+    return jnp.logaddexp(*views) - jnp.log(2.0)
 
 
 def make_statistics_step(

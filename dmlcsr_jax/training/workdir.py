@@ -43,6 +43,12 @@ _LATER_FIELDS = {
     "input.compression": 0.0,
     "input.rare_class_sampling": 0.0,
     "input.drawn_faces": 0.0,
+    "self_regulation.target": "logits",
+    "self_regulation.soften": "heads",
+    "self_regulation.confidence": 0.8,
+    "self_regulation.label_floor": 0.0,
+    "self_regulation.flip_teacher": False,
+    "self_regulation.restart": False,
     "optimizer.name": "sgd",
     "optimizer.backbone_factor": 1.0,
 }

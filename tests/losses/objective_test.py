@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dmlcsr_jax.fields import FieldError
-from dmlcsr_jax.losses import LossWeights, multi_task_loss, term, terms
+from dmlcsr_jax.losses import LossWeights, Softening, multi_task_loss, term, terms
 from dmlcsr_jax.losses.objective import TERMS
 from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.edges import edge_labels
@@ -35,7 +35,10 @@ def heads(golden, prefix="", dtype=np.float64):
     return Predictions(*(np.moveaxis(golden[prefix + head], 1, -1).astype(dtype) for head in HEADS))
 
 
-@quick_jit
+EVERYTHING = Softening(target="probabilities", soften="heads,attention,hard", confidence=0.5)
+
+
+@functools.partial(quick_jit, static_argnames="softening")
 def loss_and_gradients(predictions, labels, **options):
     return jax.value_and_grad(lambda x: multi_task_loss(x, labels, **options), has_aux=True)(predictions)
 
@@ -125,7 +128,7 @@ def with_absent_class(labels):
     return np.where(labels == 3, 1, labels).astype(np.uint8)
 
 
-@pytest.mark.parametrize("teacher", [False, True])
+@pytest.mark.parametrize("softening", [None, Softening(), EVERYTHING], ids=["alone", "published", "everything"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -137,11 +140,11 @@ def with_absent_class(labels):
     ],
     ids=["no edge", "all ignored", "absent class", "one image without edges", "one image ignored"],
 )
-def test_finite(change, teacher):
+def test_finite(change, softening):
     rng = np.random.default_rng(0)
     predictions = random_predictions(rng)
     labels = change(random_labels(rng))
-    options = {"teacher": random_predictions(rng), "cycle": 1} if teacher else {}
+    options = {"teacher": random_predictions(rng), "cycle": 2, "softening": softening} if softening else {}
     for value in jax.tree.leaves(loss_and_gradients(predictions, labels, **options)):
         assert np.isfinite(value).all()
 
@@ -155,7 +158,8 @@ def test_balanced_loss_is_zero_if_only_one_class_occurs(edges):
         if edges:
             labels[:] = 1 + np.arange(size) % 2
         prediction = jnp.asarray(rng.normal(size=(2, size, size, 2)), jnp.float32)
-        pixels = terms.Pixels(Predictions(None, prediction, None), labels, True, *edge_labels(labels), None, 0, None)
+        student = Predictions(None, prediction, None)
+        pixels = terms.Pixels(student, labels, True, *edge_labels(labels), None, False, None)
         assert (pixels.binary_edges == edges).all()
         assert jax.jit(lambda pixels=pixels: terms.binary_edge(pixels))() == 0
 
@@ -172,8 +176,10 @@ def test_extreme_logits_stay_finite():
     rng = np.random.default_rng(0)
     predictions = jax.tree.map(lambda x: 1e4 * x, random_predictions(rng))
     teacher = jax.tree.map(lambda x: -1e4 * x, predictions)
-    for value in jax.tree.leaves(loss_and_gradients(predictions, random_labels(rng), teacher=teacher, cycle=2)):
-        assert np.isfinite(value).all()
+    for softening in (Softening(), EVERYTHING):
+        options = {"teacher": teacher, "cycle": 2, "softening": softening}
+        for value in jax.tree.leaves(loss_and_gradients(predictions, random_labels(rng), **options)):
+            assert np.isfinite(value).all()
 
 
 def test_losses_of_bfloat16_logits_are_float32():
@@ -194,10 +200,11 @@ def test_without_edge_heads_their_terms_are_absent():
     assert set(values) - set(BASE) == {"distill_parsing"}
 
 
-def test_no_gradient_reaches_the_teacher():
+@pytest.mark.parametrize("softening", [Softening(), EVERYTHING], ids=["published", "everything"])
+def test_no_gradient_reaches_the_teacher(softening):
     rng = np.random.default_rng(0)
-    predictions, labels = random_predictions(rng), random_labels(rng)
-    gradient = jax.jit(jax.grad(lambda teacher: multi_task_loss(predictions, labels, teacher=teacher, cycle=1)[0]))
+    predictions, labels, options = random_predictions(rng), random_labels(rng), {"cycle": 2, "softening": softening}
+    gradient = jax.jit(jax.grad(lambda teacher: multi_task_loss(predictions, labels, teacher=teacher, **options)[0]))
     assert not any(x.any() for x in gradient(predictions))
 
 
@@ -253,14 +260,17 @@ def test_subclass_declares_a_further_term():
 
 
 @pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
-def test_mean_over_devices_is_the_whole_batch(golden):
+@pytest.mark.parametrize("softening", [Softening(), EVERYTHING], ids=["published", "everything"])
+def test_mean_over_devices_is_the_whole_batch(golden, softening):
     """For every term except `lovasz`; the two images have different numbers of ignored and edge pixels."""
     labels = golden["labels"].copy()
     labels[0, :20] = 255
 
     def gradients_and_terms(predictions, labels, teacher, axis_name=None):
         def loss(predictions):
-            _, values = multi_task_loss(predictions, labels, teacher=teacher, cycle=1, axis_name=axis_name)
+            _, values = multi_task_loss(
+                predictions, labels, teacher=teacher, cycle=2, softening=softening, axis_name=axis_name
+            )
             del values["lovasz"]
             return sum(values.values()), values
 

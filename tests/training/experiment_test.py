@@ -72,6 +72,10 @@ BAD_VALUES = {
     "self_regulation.epochs_before_cycles": -1,
     "self_regulation.cycle_epochs": 0,
     "self_regulation.learning_rate_factor": 0.0,
+    "self_regulation.target": "labels",
+    "self_regulation.soften": "heads,lovasz",
+    "self_regulation.confidence": 1.1,
+    "self_regulation.label_floor": -0.1,
     "training.batch_size": 0,
     "training.epochs": 0,
     "training.log_every": -1,
@@ -99,6 +103,8 @@ UNCHECKED = {
     "self_regulation.enabled",
     "self_regulation.self_ensemble",
     "self_regulation.distillation",
+    "self_regulation.flip_teacher",
+    "self_regulation.restart",
 }
 
 

@@ -8,7 +8,9 @@ import pytest
 from dmlcsr_jax.devices import AXIS, replicate, shard
 from dmlcsr_jax.losses import LossWeights
 from dmlcsr_jax.models import DMLCSR, init_variables
+from dmlcsr_jax.training import steps
 from dmlcsr_jax.training.optimizer import OptimizerSettings, make_optimizer
+from dmlcsr_jax.training.plan import mention_cycles
 from dmlcsr_jax.training.self_regulation import (
     SelfRegulation,
     end_cycle,
@@ -26,11 +28,30 @@ def regulation(**fields):
 
 
 def test_cycles_end_where_they_should():
-    ends = [step for step in range(1, 101) if ends_cycle(step, regulation(), epoch_steps=10)]
-    assert ends == [50, 70, 90]
-    assert [step for step in range(1, 60) if ends_cycle(step, regulation(epochs_before_cycles=0), 10)] == [20, 40]
+    ends = [step for step in range(101) if ends_cycle(step, regulation(), epoch_steps=10)]
+    assert ends == [30, 50, 70, 90]
+    assert [step for step in range(60) if ends_cycle(step, regulation(epochs_before_cycles=0), 10)] == [20, 40]
     for fields in ({"enabled": False}, {"self_ensemble": False, "distillation": False}):
         assert not any(ends_cycle(step, regulation(**fields), 10) for step in range(1, 101))
+
+
+def test_the_published_recipe_has_six_members_and_fifty_softened_epochs():
+    members = {0: 0}  # epochs done -> networks in the teacher
+    for epoch in range(1, 201):
+        members[epoch] = members[epoch - 1] + ends_cycle(epoch * 7, SelfRegulation(), epoch_steps=7)
+    assert members[200] == 6
+    shares = [1 / (members[done] + 1) for done in range(200) if members[done]]  # of the label in each softened epoch
+    assert len(shares) == 50
+    assert shares[:11] == [1 / 2] * 10 + [1 / 3] and shares[-1] == 1 / 6
+
+
+@pytest.mark.parametrize(
+    ("stage_one", "epochs", "mentioned"), [(3, 3, True), (3, 4, False), (0, 2, True), (0, 3, False)]
+)
+def test_a_run_that_ends_before_its_first_cycle_says_so(stage_one, epochs, mentioned, capsys):
+    mention_cycles(regulation(epochs_before_cycles=stage_one), epochs)
+    text = f"no self-regulation: it would start after epoch {stage_one or 2}, and training ends with epoch {epochs}"
+    assert (text in " ".join(capsys.readouterr().out.split())) == mentioned
 
 
 def test_the_teacher_of_three_cycles_is_the_mean_of_three_students():
@@ -71,6 +92,8 @@ def test_the_student_joins_the_teacher(network):
     jax.tree.map(
         lambda new, old: np.testing.assert_allclose(new, old + 0.5, atol=1e-6), second.teacher["params"], state.params
     )
+    restarted = end_cycle(moved, lambda params, batch_stats: zero, restart=True)
+    jax.tree.map(np.testing.assert_array_equal, restarted.variables, second.teacher)
     alone = end_cycle(moved, lambda params, batch_stats: zero, self_ensemble=False)
     jax.tree.map(np.testing.assert_array_equal, alone.teacher["params"], moved.params)
 
@@ -132,6 +155,21 @@ def test_recomputed_statistics_forget_the_old_ones(network):
     found = recompute_batch_stats(step, given, stats, padded_batches(examples(12), 8))
     again = recompute_batch_stats(step, given, jax.tree.map(lambda x: x + 7, stats), padded_batches(examples(12), 8))
     jax.tree.map(np.testing.assert_array_equal, found, again)  # nothing of the old statistics is left
+
+
+def test_a_flipped_teacher_says_the_mirror_image_of_the_mirror_image(network):
+    model, variables = network
+    table = np.array([0, 2, 1, 3, 4])
+    images = jnp.asarray(examples(2), jnp.float32) / 255
+    found, mirrored = (
+        steps.teacher_predictions(model, variables, view, table) for view in (images, images[:, :, ::-1])
+    )
+    for head, classes in (("parsing", table), ("binary_edge", np.arange(2)), ("category_edge", table)):
+        probabilities = jax.nn.softmax(getattr(found, head))
+        expected = jax.nn.softmax(getattr(mirrored, head)[:, :, ::-1][..., classes])
+        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+        plain = jax.nn.softmax(getattr(steps.teacher_predictions(model, variables, images, None), head))
+        assert np.abs(plain - probabilities).max() > 1e-3
 
 
 def test_the_teacher_softens_labels_and_is_not_changed(network):

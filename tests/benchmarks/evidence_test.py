@@ -1,0 +1,114 @@
+"""Tables from the scores of runs: means, standard errors and paired intervals."""
+
+import json
+import math
+
+import pytest
+
+from benchmarks import ablations, evidence, experiments, label_noise
+from dmlcsr_jax.files import read_json_lines
+
+
+def record(arm, seed, student, teacher=()):
+    curve = [{"step": 10 * (i + 1), "student": score} for i, score in enumerate(student)]
+    for point, score in zip(curve, teacher, strict=False):
+        point["teacher"] = score
+    return {
+        "arm": arm,
+        "arm_flags": [],
+        "baseline": "without",
+        "seed": seed,
+        "command": "python -m benchmarks.label_noise",
+        "data": "",
+        "configuration": {"model.width": 16},
+        "commit": "abc",
+        "seconds": 1800,
+        "curve": curve,
+    }
+
+
+RECORDS = [
+    record("without", 0, [0.30, 0.40, 0.38]),
+    record("published", 0, [0.30, 0.40, 0.40], [0.35, 0.41, 0.42]),
+    record("without", 1, [0.32, 0.42, 0.36]),
+    record("published", 1, [0.30, 0.40, 0.42], [0.35, 0.41, 0.38]),
+    record("published", 2, [0.30, 0.40, 0.50], [0.35, 0.41, 0.52]),  # without a partner
+]
+
+
+def test_estimate():
+    found = evidence.estimate([1.0, 2.0, 4.0])
+    assert found.mean == pytest.approx(7 / 3)
+    assert found.error == pytest.approx(math.sqrt(7 / 3 / 3))
+    assert found.interval == pytest.approx(4.30265 * found.error, rel=1e-5)  # Student's t with 2 degrees of freedom
+    assert math.isnan(evidence.estimate([1.0]).interval)
+
+
+def test_a_table_has_means_and_paired_differences():
+    rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in table_rows(evidence.tables(RECORDS))}
+    assert rows["without, student"] == ["2", "37.00 ± 1.00", "", "41.00 ± 1.00", ""]
+    # Pairs: +4 and +2 points; t with one degree of freedom is 12.706.
+    teacher = evidence.estimate([4.0, 2.0])
+    assert rows["published, teacher"][:3] == ["3", "44.00 ± 4.16", f"{teacher.mean:+.2f} ± {teacher.interval:.2f}"]
+    assert rows["published, student"][2] == "+4.00 ± 25.41"
+
+
+def table_rows(text):
+    return [line.split("|") for line in text.splitlines() if line.startswith("| ") and "---" not in line]
+
+
+def test_the_decline_after_the_peak():
+    assert "peaks at 41.00 after step 20 and changes by -4.00 ± 2.00 (standard error) until step 30" in evidence.tables(
+        RECORDS
+    )
+
+
+def test_runs_of_another_configuration_have_their_own_table():
+    other = record("without", 0, [0.5]) | {"configuration": {"model.width": 32}}
+    text = evidence.tables([*RECORDS, other])
+    assert text.count("| mean F1 (%) |") == 2
+    assert "5 runs, seeds 0-2, 2.5 hours, commit abc" in text and "1 runs, seeds 0, 0.5 hours" in text
+
+
+def test_a_finished_run_is_found_again(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    evidence.append(path, RECORDS[0])
+    (found,) = read_json_lines(path)
+    assert evidence.is_same_run(json.loads(json.dumps(RECORDS[0])), found)
+    assert not evidence.is_same_run(RECORDS[1], found) and not evidence.is_same_run(RECORDS[2], found)
+
+
+def test_the_page_keeps_its_head_and_gets_new_tables(tmp_path, monkeypatch):
+    page = tmp_path / "evidence.md"
+    page.write_text(f"# Evidence\n\nHow.\n\n{evidence.MARK}\nan old table\n")
+    for run in RECORDS:
+        evidence.append(tmp_path / "lines" / "label_noise.jsonl", run)
+    monkeypatch.setattr(evidence, "PAGE", page)
+    monkeypatch.setattr("sys.argv", ["evidence", f"--evidence={tmp_path / 'lines'}"])
+    evidence.main()
+    head, _, tables = page.read_text().partition(evidence.MARK)
+    assert head == "# Evidence\n\nHow.\n\n"
+    assert tables == f"\n## label_noise\n\n{evidence.tables(RECORDS)}\n"
+
+
+@pytest.mark.parametrize("module", [label_noise, ablations], ids=["label_noise", "ablations"])
+def test_every_arm_is_a_configuration_of_its_own(module, tmp_path):
+    name = module.__name__.partition(".")[2]
+    study = experiments.Study(
+        module=name,
+        recipe=f"configs/{name}.py",
+        arms=module.ARMS,
+        flags=[
+            "--config.dataset.path=/somewhere/faces",
+            "--config.init_from=/somewhere/clean",
+            "--config.training.epochs=3",
+        ],
+        evidence=tmp_path,
+        folder=tmp_path,
+    )
+    found = [evidence.configuration(study.recipe, flags) for flags in module.ARMS.values()]
+    assert len({json.dumps(fields) for fields in found}) == len(found)
+    run = study.record(next(iter(module.ARMS)), 5)
+    assert run["data"] == "faces" and "somewhere" not in json.dumps(run)
+    assert "--config.init_from=clean" in str(run["command"]) and run["configuration"]["init_from"] == "clean"
+    assert run["configuration"]["training.epochs"] == 3 and "seed" not in run["configuration"]

@@ -1,0 +1,66 @@
+"""Experiments train what is missing, and nothing twice."""
+
+import argparse
+import json
+import subprocess
+
+import pytest
+
+from benchmarks import experiments
+from dmlcsr_jax.files import read_json_lines
+
+
+@pytest.fixture
+def study(tmp_path):
+    return experiments.Study(
+        module="label_noise",
+        recipe="configs/label_noise.py",
+        arms={"without": ["--config.self_regulation.enabled=False"], "with": []},
+        flags=["--config.training.epochs=3"],
+        evidence=tmp_path / "evidence" / "runs.jsonl",
+        folder=tmp_path / "runs",
+    )
+
+
+class Trainings(list):
+    """Stands for main.py: remembers the arguments, and leaves the scores that training would."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self._folder = folder
+
+    def __call__(self, *arguments, core=None):
+        if "--mode=prepare" in arguments:
+            return
+        self.append(arguments)
+        workdir = next(argument.partition("=")[2] for argument in arguments if argument.startswith("--workdir="))
+        assert workdir.startswith(str(self._folder))
+        path = self._folder / workdir / "metrics.jsonl"
+        path.parent.mkdir(parents=True)
+        lines = [{"step": 8, "val/mean_f1": 0.25}, {"step": 8, "train/total": 3.0}]
+        lines += [{"step": 16, "val/mean_f1": 0.5, "val_teacher/mean_f1": 0.75}]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_only_missing_runs_are_trained(study, monkeypatch):
+    trained = Trainings(study.folder)
+    monkeypatch.setattr(experiments, "call_main", trained)
+    experiments.train_missing(study, argparse.Namespace(arms=["without"], seeds=[0, 1]))
+    assert len(trained) == 2
+    experiments.train_missing(study, argparse.Namespace(arms=["without", "with"], seeds=[0, 1]))
+    assert len(trained) == 4 and all("--config.self_regulation.enabled=False" not in run for run in trained[2:])
+    records = read_json_lines(study.evidence)
+    assert {(record["arm"], record["seed"]) for record in records} == {
+        (arm, seed) for arm in ("without", "with") for seed in (0, 1)
+    }
+    assert records[0]["curve"] == [{"step": 8, "student": 0.25}, {"step": 16, "student": 0.5, "teacher": 0.75}]
+    assert {"commit", "seconds", "configuration", "command"} <= set(records[0])
+
+
+@pytest.mark.parametrize("result", [(1, "broken"), (0, "stopped by SIGTERM after step 5; the same command resumes")])
+def test_a_run_that_fails_or_is_stopped_is_no_evidence(study, monkeypatch, result):
+    done = subprocess.CompletedProcess([], *result)
+    monkeypatch.setattr(experiments.subprocess, "run", lambda *arguments, **options: done)
+    with pytest.raises(SystemExit, match=result[1]):
+        experiments.train_missing(study, argparse.Namespace(arms=["with"], seeds=[0]))
+    assert not read_json_lines(study.evidence)
