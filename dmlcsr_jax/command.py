@@ -266,7 +266,9 @@ def _check_overrides(arguments: Sequence[str], command: Command) -> None:
     read = _FIELDS_READ.get(command.mode)
     if (command.mode == "predict" and command.paths) or (command.mode == "convert" and command.output):
         read = ()
-    for argument in arguments if read is not None else ():
+    if read is None:
+        return
+    for argument in arguments:
         field = argument.partition("=")[0].removeprefix("--config.")
         if argument.startswith("--config.") and not f"{field}.".startswith(tuple(f"{name}." for name in read)):
             uses = f"only {', '.join(read)}" if read else "no field of the configuration"

@@ -84,7 +84,8 @@ def test_the_wheel_contains_the_package_and_its_recipes_only(wheel):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"dmlcsr_jax"}
     assert {pathlib.Path(name).name for name in names if name.startswith("dmlcsr_jax/configs/")} == RECIPES
     assert "dmlcsr_jax/py.typed" in names
-    assert {f"dmlcsr_jax/inference/demo/page.{suffix}" for suffix in ("html", "css", "js")} <= set(names)
+    pages = [path for kind in ("html", "css", "js") for path in (ROOT / "dmlcsr_jax").rglob(f"*.{kind}")]
+    assert pages and {path.relative_to(ROOT).as_posix() for path in pages} <= set(names)
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dmlcsr_jax").rglob("*.py")}
     assert modules <= set(names)
 

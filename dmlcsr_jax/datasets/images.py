@@ -148,7 +148,7 @@ def _rgb_pixels(image: Image.Image) -> np.ndarray:
         return np.array(image)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, rows):
-        pixels[top : top + rows] = image.crop((0, top, image.width, min(top + rows, image.height)))
+        pixels[top : top + rows] = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
     return pixels
 
 

@@ -112,8 +112,9 @@ def predictions(
     batch_size = -(-batch_size // devices) * devices
     batches = eval_batches(source, size=size, batch_size=batch_size, labels=False)
     computed = ((predict(variables, shard(batch.images)), batch.mask, indices) for batch, indices in batches)
-    ahead = itertools.pairwise(itertools.chain(computed, [None]))  # the next batch runs while one is fetched
-    for (labels, mask, indices), _ in ahead:
+    this, following = itertools.tee(computed)
+    next(following, None)  # so that the next batch runs while one is fetched
+    for (labels, mask, indices), _ in itertools.zip_longest(this, following):
         for index, label, counts in zip(indices, local_rows(labels), mask, strict=True):
             if counts:
                 yield int(index), label

@@ -141,8 +141,8 @@ def _pixels(
 
     targets = None
     if teacher is not None:
-        teacher = jax.tree.map(upsample, jax.lax.stop_gradient(teacher))
-        labels, targets = soften_labels(labels, teacher, cycle=cycle, softening=softening)
+        upsampled: Predictions = jax.tree.map(upsample, jax.lax.stop_gradient(teacher))
+        labels, targets = soften_labels(labels, upsampled, cycle=cycle, softening=softening)
     binary_edges, category_edges = edge_labels(labels)
     return terms.Pixels(
         log_probabilities=jax.tree.map(lambda logits: jax.nn.log_softmax(upsample(logits)), predictions),

@@ -84,7 +84,7 @@ def describe_more_epochs(experiment: Experiment, epoch_steps: int, earlier_epoch
         schedule = make_schedule(
             experiment.optimizer, experiment.regulation, epochs=epochs, steps_per_epoch=epoch_steps
         )
-        return float(schedule(earlier_epochs * epoch_steps - 1))
+        return np.asarray(schedule(earlier_epochs * epoch_steps - 1)).item()
 
     epochs = experiment.training.epochs
     before, now = last_rate(earlier_epochs), last_rate(epochs)

@@ -96,9 +96,9 @@ def teacher_predictions(
     if flip_table is None:
         return found
     mirrored = cast(Predictions, model.apply(teacher, images[:, :, ::-1], train=False))
-    tables = Predictions(flip_table, np.arange(2), flip_table)
-    pairs = zip(found, mirrored, tables, strict=True)
-    return Predictions(*(None if a is None else _mean_probabilities(a, b, table) for a, b, table in pairs))
+    has_edges = found.binary_edge is not None
+    tables = Predictions(flip_table, np.arange(2) if has_edges else None, flip_table if has_edges else None)
+    return jax.tree.map(_mean_probabilities, found, mirrored, tables)
 
 
 def _mean_probabilities(logits: jax.Array, mirrored: jax.Array, flip_table: np.ndarray) -> jax.Array:

@@ -96,7 +96,7 @@ def _refuse_other_run(path: pathlib.Path, saved: Mapping[str, Any], given: Mappi
     for name in sorted(there | here):
         if name.startswith(_FREE_FIELDS) or there.get(name) == here.get(name):
             continue
-        if name == "training.epochs" and there[name] < here[name]:
+        if name == "training.epochs" and saved["training"]["epochs"] < given["training"]["epochs"]:
             continue
         raise UserError(
             f"{path} is of another run: {name} is {there.get(name)!r} there and {here.get(name)!r} here; to resume it, "

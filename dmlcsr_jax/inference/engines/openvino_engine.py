@@ -66,7 +66,7 @@ class OpenVinoGraph:
         import openvino
 
         whole = self._whole.clone()
-        part = openvino.Model([whole.output(output)], whole.get_parameters(), output)
+        part = openvino.Model([whole.output(output)], whole.get_parameters(), output)  # pyright: ignore[reportGeneralTypeIssues]
         part.reshape({"images": list(shape)})
         return self._core.compile_model(part, "CPU", self._hints)
 
