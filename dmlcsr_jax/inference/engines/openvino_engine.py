@@ -1,7 +1,9 @@
 """OpenVINO on the CPU, in float32, or in bfloat16 where the processor computes in it."""
 
+import sys
 import threading
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,9 +33,7 @@ class OpenVinoGraph:
     """
 
     def __init__(self, data: bytes, name: str, precision: Precision = "float32"):
-        import openvino
-
-        self._core = openvino.Core()
+        self._core = _import_openvino().Core()
         folder = cache.folder("openvino")
         if folder:  # compiling takes a second, reading what was compiled half of one
             cache.keep_newest(folder)
@@ -63,18 +63,22 @@ class OpenVinoGraph:
 
     def _compile(self, output: str, shape: Sequence[int]) -> "openvino.CompiledModel":
         """The part of the network that computes one output, for images of this shape."""
-        import openvino
-
         whole = self._whole.clone()
-        part = openvino.Model([whole.output(output)], whole.get_parameters(), output)  # pyright: ignore[reportGeneralTypeIssues]
+        part = _import_openvino().Model([whole.output(output)], whole.get_parameters(), output)
         part.reshape({"images": list(shape)})
         return self._core.compile_model(part, "CPU", self._hints)
 
 
 def computes_bfloat16() -> bool:
     """Whether this processor has instructions for bfloat16 that OpenVINO uses (AMX, AVX512-BF16)."""
-    import openvino
-
-    known = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    known = "BF16" in _import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     flags = processor.flags()
     return known and (not flags or bool({"amx_bf16", "avx512_bf16"} & flags))
+
+
+def _import_openvino() -> ModuleType:
+    """OpenVINO without its telemetry, which would tell its makers of every import: photos are parsed offline."""
+    sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]  # as if not installed
+    import openvino
+
+    return openvino

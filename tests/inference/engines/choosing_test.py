@@ -1,6 +1,7 @@
 """The fastest engine is chosen once for a kind of network, and conversions are made once for their content."""
 
 import dataclasses
+import subprocess
 import sys
 
 import jax
@@ -202,3 +203,12 @@ def test_without_bfloat16_it_is_refused(monkeypatch):
             FaceParser.load(SHIPPED, engine=engine, precision="bfloat16")
     with pytest.raises(UserError, match="engine jax does not compute in here"):
         FaceParser.load(SHIPPED, engine="jax", precision="bfloat16")
+
+
+def test_openvino_sends_nothing():
+    pytest.importorskip("openvino", exc_type=ImportError)
+    code = (
+        "import sys; from dmlcsr_jax.inference.engines.openvino_engine import computes_bfloat16; computes_bfloat16();"
+        "assert not any(name.startswith('openvino_telemetry.') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
