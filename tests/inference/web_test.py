@@ -54,8 +54,8 @@ def test_the_card_drives_the_page():
 
 
 def test_onnx_is_needed(monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"--formats=web needs the package onnxruntime"):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UserError, match=r"--formats=web needs the package onnx;"):
         check_formats(["web"])
 
 
