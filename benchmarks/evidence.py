@@ -56,7 +56,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 def configuration(recipe: str, flags: Sequence[str]) -> dict[str, Any]:
     """The fields that differ from configs/default.py, without places and those that change nothing that is learned."""
-    given = parse(["main.py", f"--config={recipe}", "--mode=prepare", *flags]).config
+    given = parse(["main.py", f"--config={recipe}", "--mode=train", "--workdir=unused", *flags]).config
     default = read_config("default", None)
     assert default is not None  # a recipe of that name is part of the package
     defaults = flatten_dict(default.to_dict(), sep=".")

@@ -106,7 +106,8 @@ def train_missing(study: Study, options: argparse.Namespace) -> None:
     missing = [run for run in runs if not any(evidence.is_same_run(run, other) for other in done)]
     if not missing:
         return
-    call_main("--mode=prepare", f"--config={study.recipe}", *study.flags)  # once, before the runs that share the data
+    data = [flag for flag in study.flags if flag.startswith("--config.dataset.")]
+    call_main("--mode=prepare", f"--config={study.recipe}", *data)  # once, before the runs that share it
     cores: queue.Queue[int] = queue.Queue()
     for core in sorted(os.sched_getaffinity(0)):
         cores.put(core)
