@@ -1,7 +1,7 @@
 """The training loop."""
 
+import contextlib
 import functools
-import pathlib
 from collections.abc import Callable
 
 import jax
@@ -15,6 +15,7 @@ from dmlcsr_jax.devices import replicate, shard
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.hosts import is_first
 from dmlcsr_jax.models import init_variables, prepare_variables
+from dmlcsr_jax.paths import Path
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.initial import initial_variables
 from dmlcsr_jax.training.logs import RunLog, write_overview
@@ -32,7 +33,7 @@ from dmlcsr_jax.types import PyTree
 Evaluate = Callable[[TrainState, RunLog, int], float]
 
 
-def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: Evaluate) -> TrainState:
+def train(experiment: Experiment, plan: Plan, workdir: Path, evaluate: Evaluate) -> TrainState:
     """Trains, or resumes training, until `config.training.epochs` are done or SIGTERM asks to stop.
 
     Args:
@@ -72,11 +73,12 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
         progress_bar("training") as progress,
         preemption_notice() as preempted,
         step_tracer(workdir / "profile", experiment.profile) as traced,
+        contextlib.ExitStack() as stack,
     ):
         state, window = start_or_resume(experiment, plan, manager, workdir)
         start = int(state.step)
         batches = plan.input.batches(start)
-        log = RunLog(workdir, start, active=is_first())
+        log = stack.enter_context(contextlib.closing(RunLog(workdir, start, active=is_first())))
         report = Reporter(settings, plan, log, progress, start=start, window=window)
         for step in range(start + 1, plan.total_steps + 1):
             with traced(step, state):
@@ -94,18 +96,18 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
                 options = {"self_ensemble": regulation.self_ensemble, "restart": regulation.restart}
                 state = end_cycle(state, functools.partial(recompute, epoch), **options)
             score = evaluate(state, log, step) if scored else checkpoints.UNSCORED
+            log.flush()
             items = state.to_items()
             checkpoints.save(manager, step, items, plan.metadata, window=report.window(), score=score)
             report.restart_clock(step)
             if stop and step < plan.total_steps:
                 console.print(f"stopped by SIGTERM after step {step}; the same command resumes from there")
                 break
-        log.close()
     return state
 
 
 def start_or_resume(
-    experiment: Experiment, plan: Plan, manager: ocp.CheckpointManager, workdir: pathlib.Path
+    experiment: Experiment, plan: Plan, manager: ocp.CheckpointManager, workdir: Path
 ) -> tuple[TrainState, Window]:
     """The newest saved state and its `Reporter.window`, or a first state; on all devices."""
     abstract = jax.eval_shape(lambda: create_state(init_variables(plan.model, experiment.seed), plan.optimizer))
@@ -121,7 +123,7 @@ def start_or_resume(
     return replicate(state), window
 
 
-def require_finite(state: TrainState, workdir: pathlib.Path) -> None:
+def require_finite(state: TrainState, workdir: Path) -> None:
     """Stops a run that diverged before its state is saved.
 
     Raises:

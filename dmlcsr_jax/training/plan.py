@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import pathlib
 
 import jax
 import numpy as np
@@ -17,6 +16,7 @@ from dmlcsr_jax.devices import AXIS
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import DMLCSR, create_model
 from dmlcsr_jax.models.backbones import get_preprocessing
+from dmlcsr_jax.paths import Path
 from dmlcsr_jax.pipeline.input_pipeline import TrainInput, steps_per_epoch
 from dmlcsr_jax.pipeline.label_noise import NoisyLabels
 from dmlcsr_jax.pipeline.sampling import class_factors, class_presence, repeat_factors
@@ -52,7 +52,7 @@ class Plan:
     total_steps: int
 
 
-def plan_run(experiment: Experiment, dataset: Dataset, workdir: pathlib.Path) -> Plan:
+def plan_run(experiment: Experiment, dataset: Dataset, workdir: Path) -> Plan:
     """Builds network, optimizer, schedule and input.
 
     Raises:
@@ -95,7 +95,7 @@ def describe_more_epochs(experiment: Experiment, epoch_steps: int, earlier_epoch
     )
 
 
-def create_metadata(spec: FaceSpec, experiment: Experiment, workdir: pathlib.Path) -> CheckpointMetadata:
+def create_metadata(spec: FaceSpec, experiment: Experiment, workdir: Path) -> CheckpointMetadata:
     """The metadata of every checkpoint of a run.
 
     Preprocessing and terms are as the run's own checkpoint says, or the one it starts from, or the experiment.
@@ -113,7 +113,7 @@ def create_metadata(spec: FaceSpec, experiment: Experiment, workdir: pathlib.Pat
     )
 
 
-def _own_metadata(workdir: pathlib.Path) -> CheckpointMetadata | None:
+def _own_metadata(workdir: Path) -> CheckpointMetadata | None:
     """What the run's newest checkpoint says; what the run started from may be gone."""
     for folder in checkpoints.step_folders(workdir):
         with contextlib.suppress(UserError):  # training skips a broken checkpoint, so does this
