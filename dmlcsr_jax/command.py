@@ -146,7 +146,12 @@ def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
 
     define(flags.DEFINE_bool, "help", False, "Show this help.")
     define(flags.DEFINE_enum, "mode", "train", MODES, "What to do.")
-    define(flags.DEFINE_string, "workdir", None, "Folder of the run: configuration, checkpoints, logs, images.")
+    define(
+        flags.DEFINE_string,
+        "workdir",
+        None,
+        "Folder of the run, local or gs://BUCKET/NAME: configuration, checkpoints, logs, images.",
+    )
     define(flags.DEFINE_bool, "clean", False, "prepare: remove the prepared copies of the data instead; not the data.")
     define(
         flags.DEFINE_string,

@@ -46,8 +46,13 @@ def fake_gcs(folder: pathlib.Path):
             parent.rmdir()
             parent = parent.parent
 
+    def found(original, pattern):
+        paths = original(local(pattern))
+        return paths if local(pattern) == pattern else [f"gs://{os.path.relpath(path, folder)}" for path in paths]
+
     def key_value_store(path):
-        return {"driver": "file", "path": f"{local(path)}/"}
+        is_file = os.path.basename(path) == "_sharding"  # Orbax asks for it, and for the folders of databases
+        return {"driver": "file", "path": local(path) if is_file else f"{local(path)}/"}
 
     reader = array_record_module.ArrayRecordReader
 
@@ -55,7 +60,7 @@ def fake_gcs(folder: pathlib.Path):
         return reader(local(path), **options)
 
     names = ("exists", "isdir", "listdir", "stat")
-    functions = dict.fromkeys(names, call) | {"open": opened, "makedirs": made, "mkdir": made}
+    functions = dict.fromkeys(names, call) | {"open": opened, "makedirs": made, "mkdir": made, "glob": found}
     functions |= dict.fromkeys(("copy", "rename", "replace"), move) | {"remove": removed, "rmtree": removed}
     with (
         mock_epath(**functions),

@@ -64,7 +64,7 @@ def events(file):
 
 
 def test_training_leaves_a_whole_workdir_and_resumes(bucket):
-    assert [folder.name for folder in step_folders(as_path(RUN))] == ["8", "6", "4"][: len(step_folders(as_path(RUN)))]
+    assert step_folders(as_path(RUN))[0].name == "8"
     assert [line["step"] for line in lines(bucket) if "train/total" in line] == [2, 4, 6, 8]
     first, second = sorted((bucket / "run").glob("events.*"))
     assert {step for step, tag in events(first) if tag == "train/total"} == {2, 4}

@@ -12,7 +12,7 @@ from dmlcsr_jax.datasets.copies import size_text
 from dmlcsr_jax.datasets.label_checks import Palettes, merge_palettes
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.files import write_text
-from dmlcsr_jax.paths import Path
+from dmlcsr_jax.paths import Path, is_remote
 
 SUMMARY = "summary.json"
 _MAX_NAMED = 3  # files of a warning
@@ -122,7 +122,8 @@ class Summary:
             yield from (f"{title}: {line}" for line in lines[:_MAX_SHOWN])
             if len(lines) > _MAX_SHOWN:
                 yield f"{title}: {len(lines) - _MAX_SHOWN} more, all in {directory}/summary.json"
-        yield f"prepared copy: {directory}, {size_text(directory)}; --mode=prepare --clean removes it"
+        removal = f"gcloud storage rm -r {directory}" if is_remote(directory) else "--mode=prepare --clean"
+        yield f"prepared copy: {directory}, {size_text(directory)}; {removal} removes it"
 
 
 def _name_files(problem: str, files: list[str]) -> str:
