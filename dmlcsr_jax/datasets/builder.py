@@ -83,11 +83,11 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
     def _dataset(self, directory: Path) -> Dataset:
         absent = not (directory / SUMMARY if is_remote(directory) else directory).exists()
         try:
-            if absent and not isinstance(directory, pathlib.Path):
-                self._prepare_remote(directory)
-            elif absent:
+            if absent and isinstance(directory, pathlib.Path):
                 with copies.preparing(directory.parent):
                     self._prepare(directory)
+            elif absent:
+                self._prepare_remote(directory)
         except OSError as error:
             if is_remote(directory):
                 raise
