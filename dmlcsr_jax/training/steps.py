@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dmlcsr_jax.devices import AXIS
+from dmlcsr_jax.devices import AXIS, keep_global
 from dmlcsr_jax.losses import LossWeights, Softening, count_pixels, multi_task_loss
 from dmlcsr_jax.losses.counts import Counts
 from dmlcsr_jax.models import DMLCSR
@@ -63,7 +63,7 @@ def make_train_step(
       devices: all of them unless named.
 
     Returns:
-      The step. It donates the state.
+      The step. It donates the state. With several hosts, results are arrays of all of them; see `keep_global`.
     """
 
     def prepare(state: TrainState, part: Batch) -> tuple[Predictions | None, Counts]:
@@ -119,7 +119,8 @@ def make_train_step(
         state = state.replace(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state)
         return state, terms
 
-    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
+    pmapped = jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
+    return keep_global(pmapped)
 
 
 def _scan(
