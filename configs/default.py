@@ -196,6 +196,9 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     config.training = ConfigDict()
     # Images per step, over all devices of all hosts.
     config.training.batch_size = 28
+    # Each device computes its images of a step in this many parts, one after the other, for less memory (1 or more).
+    # Only batch norm and Lovász-softmax, which see one part at a time, notice.
+    config.training.accumulate_steps = 1
     config.training.epochs = 200
     # Steps between two lines of the log, and between two checkpoints (besides one after each evaluation); 0 for
     # only the last.

@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import Window
 from dmlcsr_jax.console import console, progress_bar
-from dmlcsr_jax.devices import replicate, shard
+from dmlcsr_jax.devices import host_local, replicate, shard
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.hosts import is_first
 from dmlcsr_jax.models import init_variables, prepare_variables
@@ -60,6 +60,7 @@ def train(experiment: Experiment, plan: Plan, workdir: Path, evaluate: Evaluate)
         class_weights=plan.class_weights,
         softening=regulation.softening,
         flip_table=plan.metadata.spec.flip_table() if regulation.flip_teacher else None,
+        accumulate_steps=settings.accumulate_steps,
     )
     statistics_step = make_statistics_step(plan.model, preprocessing=preprocessing)
 
@@ -89,6 +90,7 @@ def train(experiment: Experiment, plan: Plan, workdir: Path, evaluate: Evaluate)
             scored = cycle_ends or is_due(step, experiment.evaluation.every_epochs * plan.epoch_steps, plan.total_steps)
             if not (scored or stop or is_due(step, settings.checkpoint_every, plan.total_steps)):
                 continue
+            state = host_local(state)
             report.require_finite()
             require_finite(state, workdir)
             if cycle_ends:  # on images augmented as in the coming epoch

@@ -51,6 +51,7 @@ _LATER_FIELDS = {
     "self_regulation.restart": False,
     "optimizer.name": "sgd",
     "optimizer.backbone_factor": 1.0,
+    "training.accumulate_steps": 1,
 }
 
 
