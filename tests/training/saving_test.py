@@ -1,5 +1,7 @@
 """Checkpoints by the clock."""
 
+import itertools
+
 import pytest
 
 from dmlcsr_jax.training import saving
@@ -89,6 +91,6 @@ def test_hosts_that_become_slower_ask_after_fewer_steps(pair):
     """From 10 ms to 1 s a step: the interval of a minute ends at most once the next look is reached."""
     found, asked = pair(Host(lambda step: 0.01 if step < 3000 else 1.0, 1), Host(lambda step: 0.0, 1), 5000)
     saves = [step for step, (one, _) in enumerate(found, 1) if one and step > 4000]
-    assert {end - start for start, end in zip(saves, saves[1:], strict=False)} <= set(range(60, 68))
+    assert len(saves) > 10 and all(60 <= end - start <= 67 for start, end in itertools.pairwise(saves))
     assert all(one == other for one, other in found)
     assert asked[:3] == [1, 3, 7]  # before the rate is known
