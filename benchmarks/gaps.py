@@ -73,28 +73,34 @@ def find_gaps(operations: Sequence[Operation]) -> list[Gap]:
     ]
 
 
-def gaps_table(steps: int, operations: Sequence[Operation], longest: int) -> Table:
-    """The longest gaps, and in the title the share of all of them."""
-    gaps = find_gaps(operations)
+def summary(steps: int, operations: Sequence[Operation]) -> str:
+    """One line: how long a step takes, and how much of it the device waits."""
     span = max(operation.end for operation in operations) - operations[0].start
-    idle = sum(gap.length for gap in gaps)
-    title = f"{steps} steps, {span / steps / 1e6:.2f} ms each, of which the device waits {idle / steps / 1e6:.2f} ms"
-    table = Table("gap ms", "after", "before", title=f"{title} ({idle / span:.1%})")
-    for gap in sorted(gaps, key=lambda gap: -gap.length)[:longest]:
+    idle = sum(gap.length for gap in find_gaps(operations))
+    per_step, waiting = (time / steps / 1e6 for time in (span, idle))
+    return f"{steps} steps, {per_step:.2f} ms each, of which the device waits {waiting:.2f} ms ({idle / span:.1%})"
+
+
+def gaps_table(operations: Sequence[Operation], longest: int) -> Table:
+    """The longest gaps, the longest one first."""
+    table = Table("gap ms", "after", "before")
+    for gap in sorted(find_gaps(operations), key=lambda gap: -gap.length)[:longest]:
         table.add_row(f"{gap.length / 1e6:.3f}", gap.before[:48], gap.after[:48])
     return table
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints the table and the summary."""
     parser = workload.argument_parser(__doc__)
     parser.add_argument("folder", type=pathlib.Path, help="the folder profile of a run")
     parser.add_argument("--longest", type=int, default=20, help="gaps to list")
     flags = parser.parse_args()
     try:
-        console.print(gaps_table(*read_profile(flags.folder), flags.longest))
+        steps, operations = read_profile(flags.folder)
     except UserError as error:
         parser.error(str(error))
+    console.print(gaps_table(operations, flags.longest))
+    console.print(summary(steps, operations))
 
 
 if __name__ == "__main__":

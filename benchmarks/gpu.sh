@@ -55,9 +55,10 @@ run() {
       for dtype in float32 bfloat16; do train $dtype --config.model.dtype=$dtype; done
       bench precision "$out/float32" "$out/bfloat16" ;;
     input)
-      threads=(1 2 4 8 16) images=64
-      if [[ $small ]]; then threads=(1 2) images=8; fi
-      bench input_pipeline --threads "${threads[@]}" --batch=$((images / 2)) --images=$images --image-sizes 512 ;;
+      threads=(1 2 4 8 16) images=64 rounds=3
+      if [[ $small ]]; then threads=(1 2) images=8 rounds=1; fi
+      bench input_pipeline --threads "${threads[@]}" --batch=$((images / 2)) --images=$images --image-sizes 512 \
+        --rounds=$rounds ;;
     *) sed -n '2,/^set/{/^#/s/^# \?//p}' "$0"; exit 2 ;;
   esac
 }

@@ -1,11 +1,12 @@
-"""Counts the memory of a training step by batch and dtype, as XLA does, without running it.
+"""Counts the memory of a training step by batch and dtype, without running it.
 
-    python -m benchmarks.memory [--size=473] [--batch 1 2 4] [--remat]
-    python -m benchmarks.memory --topology=v5e:2x2x1   # as for a TPU; needs no TPU, but `pip install libtpu`
+    python -m benchmarks.memory [--size=473] [--batch 1 2] [--compile]
+    python -m benchmarks.memory --topology=v5p:2x2x1 --batch 1   # as for a TPU; needs `pip install libtpu`, no TPU
 
-The count is that of the compiler for one device: weights, optimizer and a batch ("arguments"), and what the step needs
-beside them ("temporary": saved activations, gradients, workspaces). "peak" is their sum. Layouts and fusions differ by
-compiler, so a count for one kind of device is only a hint for another.
+"saved" is what the forward pass keeps for the backward pass if everything that JAX saves is stored, weights in the
+dtype of the computation included. With `--compile` the compiler of this machine's device (or of the TPUs named by
+`--topology`) counts too: "arguments" are weights, optimizer and batch, "temporary" is all else at its peak. Layouts and
+fusions differ by compiler. ResNet-101 takes a CPU minutes to compile.
 """
 
 import itertools
@@ -22,16 +23,36 @@ from benchmarks import side_by_side, workload
 from benchmarks.side_by_side import console
 from benchmarks.workload import Workload
 from dmlcsr_jax.devices import AXIS
-from dmlcsr_jax.losses import LossWeights
+from dmlcsr_jax.losses import LossWeights, multi_task_loss
 from dmlcsr_jax.models import init_variables
 from dmlcsr_jax.training.optimizer import OptimizerSettings, make_optimizer
 from dmlcsr_jax.training.state import create_state
 from dmlcsr_jax.training.steps import make_train_step
-from dmlcsr_jax.types import Batch, Device, Preprocessing
+from dmlcsr_jax.types import Batch, Device, Preprocessing, PyTree
 
 
-def count_memory(work: Workload, device: Device, *, remat: bool) -> tuple[int, int]:
-    """Bytes of a training step's arguments, and of what it needs beside them, on one device."""
+def count_saved(work: Workload, *, remat: bool) -> int:
+    """Bytes that the forward pass saves for the backward pass."""
+    model = work.model(remat=remat)
+    variables = jax.eval_shape(lambda: init_variables(model, 0))
+    pixels = work.batch, work.size, work.size
+    images = jax.ShapeDtypeStruct((*pixels, 3), work.dtype)
+    labels = jax.ShapeDtypeStruct(pixels, np.uint8)
+
+    def backward(params: PyTree, batch_stats: PyTree, images: jax.Array, labels: jax.Array) -> Any:
+        def loss(params: PyTree) -> tuple[jax.Array, PyTree]:
+            state = {"params": params, "batch_stats": batch_stats}
+            predictions, updated = model.apply(state, images, train=True, mutable=["batch_stats"])
+            return multi_task_loss(predictions, labels)[0], updated
+
+        return jax.vjp(loss, params, has_aux=True)[1]
+
+    saved = jax.eval_shape(backward, variables["params"], variables["batch_stats"], images, labels)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(saved))
+
+
+def count_compiled(work: Workload, device: Device, *, remat: bool) -> tuple[int, int]:
+    """Bytes of the arguments of a training step on one device, and what it needs beside them, by its compiler."""
     optimizer = make_optimizer(OptimizerSettings(), optax.constant_schedule(1e-3))
     model = work.model(axis_name=AXIS, remat=remat)
     step: Any = make_train_step(
@@ -52,30 +73,35 @@ def main() -> None:
     """Prints the table."""
     parser = workload.argument_parser(__doc__)
     parser.add_argument("--size", type=int, default=473, help="height and width of the images")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 2, 4], help="images per device")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 2], help="images per device")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], help="of the computation")
-    parser.add_argument("--remat", action="store_true", help="also count rematerialized blocks")
-    parser.add_argument("--topology", default="", help="TPUs to compile for instead of this machine's first device")
+    parser.add_argument("--compile", action="store_true", help="also count as this machine's compiler does")
+    parser.add_argument("--topology", default="", help="the TPUs to compile for instead, such as v5e:2x2x1")
     parser.add_argument("--backbone", default="resnet101", help="encoder")
     parser.add_argument("--width", type=int, default=64, help="channels of the encoder's first stage")
     flags = parser.parse_args()
     side_by_side.set_environment()
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # there is no TPU to ask
-    described = topologies.get_topology_desc(flags.topology, "tpu").devices if flags.topology else jax.local_devices()
-    device = described[0]
-    table = Table(title=f"training step of {flags.backbone}, {flags.size}², on {device.device_kind}, in GB")
-    for heading in ("images", "dtype", "remat", "arguments", "temporary", "peak"):
-        table.add_column(heading, justify="right")
-    for dtype, remat, batch in itertools.product(flags.dtypes, [False, True][: 1 + flags.remat], flags.batch):
+    device = _device(flags.topology)
+    compiles = flags.compile or flags.topology
+    headings = ["saved", *(["arguments", "temporary"] if compiles else [])]
+    table = Table("images", "dtype", "remat", *headings, title=f"training step on {device.device_kind}, GB")
+    for dtype, remat, batch in itertools.product(flags.dtypes, (False, True), flags.batch):
         work = Workload(flags.size, batch, flags.backbone, flags.width, dtype)
-        try:
-            arguments, temporary = count_memory(work, device, remat=remat)
-            numbers = [f"{size / 1e9:.2f}" for size in (arguments, temporary, arguments + temporary)]
-        except jax.errors.JaxRuntimeError as error:  # the compiler found it too large
-            numbers = ["", "", str(error).splitlines()[0][:60]]
-        table.add_row(str(batch), dtype, "yes" if remat else "no", *numbers)
-        console.print(f"{batch} {dtype} {remat}", *numbers)
+        sizes = [count_saved(work, remat=remat)]
+        if compiles:
+            sizes += count_compiled(work, device, remat=remat)
+        cells = [str(batch), dtype, "yes" if remat else "no", *(f"{size / 1e9:.2f}" for size in sizes)]
+        console.print(*cells)
+        table.add_row(*cells)
     console.print(table)
+
+
+def _device(topology: str) -> Device:
+    """The first device of this machine, or of TPUs that are not there."""
+    if not topology:
+        return jax.local_devices()[0]
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # asks no server about them
+    return topologies.get_topology_desc(topology, "tpu").devices[0]
 
 
 if __name__ == "__main__":
