@@ -4,10 +4,10 @@ import collections
 import glob
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dmlcsr_jax.datasets.formats import HEIF_EXTRA, HEIF_SUFFIXES, image_suffixes
+from dmlcsr_jax.datasets.formats import describe_endings, image_suffixes
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.output_names import unique_names
 
@@ -60,13 +60,6 @@ def list_inputs(paths: Sequence[str], output: pathlib.Path | None = None) -> Lis
     return Listing(list(zip(names, files, strict=True)), left_out)
 
 
-def describe_left_out(left_out: Mapping[str, int]) -> str:
-    """What is said about the files that `list_inputs` left out: "3 .txt, 1 without an ending"."""
-    counts = [f"{count} {ending or 'without an ending'}" for ending, count in sorted(left_out.items())]
-    hint = f"; {HEIF_EXTRA} reads HEIF" if left_out.keys() & set(HEIF_SUFFIXES) else ""
-    return ", ".join(counts) + hint
-
-
 def _find_files(path: str, output: pathlib.Path | None, left_out: collections.Counter[str]) -> list[_Found]:
     if os.path.isdir(path):
         found, others = [], collections.Counter()
@@ -77,7 +70,7 @@ def _find_files(path: str, output: pathlib.Path | None, left_out: collections.Co
             else:
                 others[suffix] += 1
         if not found:
-            only = f", only {describe_left_out(others)}" if others else ""
+            only = f", only {describe_endings(others)}" if others else ""
             raise UserError(f"{path} has no images or videos{only}; name files or folders of them")
         left_out.update(others)
         return found
