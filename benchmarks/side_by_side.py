@@ -46,6 +46,7 @@ class Results(NamedTuple):
 def set_environment() -> None:
     """Sets the environment of this process and of all sides. Call it before JAX computes anything."""
     environment.compute_in_order()  # as main.py does
+    environment.communicate_early()
     os.environ.setdefault("GLIBC_TUNABLES", environment.HUGE_PAGES)  # for every side's own process
     # JAX and PyTorch share a GPU here, so JAX must not allocate most of its memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(command: "Command") -> None:
     """Runs a command. What it needs is imported late, so that --help and a wrong flag answer at once."""
     environment.compute_in_order()
+    environment.communicate_early()
     environment.use_compilation_cache()
     host = (0, 1)
     if command.distributed:

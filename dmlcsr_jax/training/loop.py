@@ -23,6 +23,7 @@ from dmlcsr_jax.training.plan import Plan
 from dmlcsr_jax.training.preemption import preemption_notice
 from dmlcsr_jax.training.profiling import step_tracer
 from dmlcsr_jax.training.report import Reporter, is_due
+from dmlcsr_jax.training.saving import SaveTimer
 from dmlcsr_jax.training.self_regulation import end_cycle, ends_cycle, recompute_batch_stats
 from dmlcsr_jax.training.state import TrainState, create_state
 from dmlcsr_jax.training.steps import make_statistics_step, make_train_step
@@ -81,6 +82,7 @@ def train(experiment: Experiment, plan: Plan, workdir: Path, evaluate: Evaluate)
         batches = plan.input.batches(start)
         log = stack.enter_context(contextlib.closing(RunLog(workdir, start, active=is_first())))
         report = Reporter(settings, plan, log, progress, start=start, window=window)
+        save_time = SaveTimer(settings.checkpoint_every_minutes, start)
         for step in range(start + 1, plan.total_steps + 1):
             with traced(step, state):
                 state, terms = train_step(state, shard(next(batches)))
@@ -88,7 +90,8 @@ def train(experiment: Experiment, plan: Plan, workdir: Path, evaluate: Evaluate)
             cycle_ends = ends_cycle(step, regulation, plan.epoch_steps)
             stop = preempted(step)
             scored = cycle_ends or is_due(step, experiment.evaluation.every_epochs * plan.epoch_steps, plan.total_steps)
-            if not (scored or stop or is_due(step, settings.checkpoint_every, plan.total_steps)):
+            save = is_due(step, settings.checkpoint_every, plan.total_steps)
+            if not (scored or stop or save or save_time(step)):
                 continue
             state = host_local(state)
             report.require_finite()
@@ -102,6 +105,7 @@ def train(experiment: Experiment, plan: Plan, workdir: Path, evaluate: Evaluate)
             items = state.to_items()
             checkpoints.save(manager, step, items, plan.metadata, window=report.window(), score=score)
             report.restart_clock(step)
+            save_time.restart(step)
             if stop and step < plan.total_steps:
                 console.print(f"stopped by SIGTERM after step {step}; the same command resumes from there")
                 break

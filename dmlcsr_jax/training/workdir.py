@@ -22,7 +22,7 @@ _FREE_FIELDS = (
     "input.num_workers",
     "model.remat",
     "training.log_every",
-    "training.checkpoint_every",
+    "training.checkpoint_every",  # and training.checkpoint_every_minutes
     "evaluation",
 )
 # Fields that came after version 0.1.0, with the values that change nothing.
@@ -52,6 +52,8 @@ _LATER_FIELDS = {
     "optimizer.name": "sgd",
     "optimizer.backbone_factor": 1.0,
     "training.accumulate_steps": 1,
+    "optimizer.reference_batch_size": 0,
+    "training.checkpoint_every_minutes": 0.0,
 }
 
 
