@@ -50,7 +50,7 @@ class Reporter:
     ):
         self._settings, self._plan, self._log, self._progress = settings, plan, log, progress
         self._task = progress.add_task("", total=plan.total_steps, completed=start, text="compiling")
-        self._averages = {name: _average(total, count) for name, (total, count) in window.items()}
+        self._averages = {name: _average(total, int(count)) for name, (total, count) in window.items()}
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.restart_clock(start)
 
