@@ -50,7 +50,8 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # On what terms the data may be used, a sentence that goes into checkpoints and model cards; "" for what the data
     # set says itself, which is nothing for `folder`.
     config.dataset.terms = ""
-    # Where prepared data is kept; "" for TFDS's own place (~/tensorflow_datasets, or $TFDS_DATA_DIR).
+    # Where prepared data is kept, a local folder or gs://BUCKET/NAME; "" for TFDS's own place
+    # (~/tensorflow_datasets, or $TFDS_DATA_DIR).
     config.dataset.data_dir = ""
     # Keep the prepared copies of earlier states of the data; otherwise a new copy replaces those that no process reads.
     config.dataset.keep_copies = False

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dmlcsr_jax import files, paths
+from dmlcsr_jax.checkpoints import open_manager
 from dmlcsr_jax.command import parse
 from dmlcsr_jax.datasets import DatasetSettings, copies
 from dmlcsr_jax.errors import UserError
@@ -167,6 +168,16 @@ def test_a_workdir_in_gs_belongs_to_one_run(bucket):
     with pytest.raises(UserError, match=r"^gs://bucket/run/config.json is of another run: seed is 0 there and 1 here"):
         claim_workdir("gs://bucket/run", config | {"seed": 1})
     assert json.loads((bucket / "run/config.json").read_text()) == config
+
+
+def test_a_broken_step_in_gs_is_set_aside(bucket, capsys):
+    for name in ("5/commit_success.txt", "7/variables/_METADATA"):  # the save of 7 was killed
+        (bucket / "run/checkpoints" / name).parent.mkdir(parents=True)
+        (bucket / "run/checkpoints" / name).write_text("")
+    with open_manager("gs://bucket/run/checkpoints") as manager:
+        assert manager.all_steps() == []
+    assert {path.name for path in (bucket / "run/checkpoints").iterdir()} - {"7"} == {"5.broken"}
+    assert "gs://bucket/run/checkpoints/5 cannot be read" in capsys.readouterr().out.replace("\n", "")
 
 
 class HttpError(Exception):
