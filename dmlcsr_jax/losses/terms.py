@@ -61,14 +61,14 @@ def cross_entropy(pixels: Pixels) -> jax.Array:
 def binary_edge(pixels: Pixels) -> jax.Array:
     """Balanced cross-entropy of "edge" against "no edge"; see `_balanced_cross_entropy`."""
     return _balanced_cross_entropy(
-        pixels.log_probabilities.binary_edge, pixels.binary_edges, pixels.counts.binary_edges
+        cast(Array, pixels.log_probabilities.binary_edge), pixels.binary_edges, pixels.counts.binary_edges
     )
 
 
 def category_edge(pixels: Pixels) -> jax.Array:
     """Balanced cross-entropy of the part that an edge pixel belongs to, or 0; see `_balanced_cross_entropy`."""
     return _balanced_cross_entropy(
-        pixels.log_probabilities.category_edge, pixels.category_edges, pixels.counts.category_edges
+        cast(Array, pixels.log_probabilities.category_edge), pixels.category_edges, pixels.counts.category_edges
     )
 
 
