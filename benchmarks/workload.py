@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dmlcsr_jax.datasets.faces import draw_face
+from dmlcsr_jax.inference.engines import processor
 from dmlcsr_jax.models import DMLCSR, init_variables
 from dmlcsr_jax.models.backbones import BACKBONES
 
@@ -70,6 +71,11 @@ def add_network_flags(parser: argparse.ArgumentParser) -> None:
 def on_accelerator() -> bool:
     """Whether JAX runs on a GPU or TPU."""
     return jax.default_backend() != "cpu"
+
+
+def processor_name() -> str:
+    """The accelerator, or the processor and its cores."""
+    return jax.devices()[0].device_kind if on_accelerator() else processor.describe()
 
 
 def blocking(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:

@@ -50,7 +50,8 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # On what terms the data may be used, a sentence that goes into checkpoints and model cards; "" for what the data
     # set says itself, which is nothing for `folder`.
     config.dataset.terms = ""
-    # Where prepared data is kept; "" for TFDS's own place (~/tensorflow_datasets, or $TFDS_DATA_DIR).
+    # Where prepared data is kept, a local folder or gs://BUCKET/NAME; "" for TFDS's own place
+    # (~/tensorflow_datasets, or $TFDS_DATA_DIR).
     config.dataset.data_dir = ""
     # Keep the prepared copies of earlier states of the data; otherwise a new copy replaces those that no process reads.
     config.dataset.keep_copies = False
@@ -199,6 +200,9 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     config.training = ConfigDict()
     # Images per step, over all devices of all hosts.
     config.training.batch_size = 28
+    # Each device computes its images of a step in this many parts, one after the other, for less memory (1 or more).
+    # Only batch norm and Lovász-softmax, which see one part at a time, notice.
+    config.training.accumulate_steps = 1
     config.training.epochs = 200
     # Steps between two lines of the log; 0 for only the last.
     config.training.log_every = 20

@@ -5,9 +5,9 @@
     python main.py --config=configs/portrait.py:finish --config.dataset.path=ROOT --workdir=runs/portrait \
         --config.init_from=runs/portrait320
 
-The first run learns from an encoder with ImageNet weights at 320², the second goes on at 384²: six epochs, then a cycle of
-twelve. The teacher, the average of the weights after both (paper §3.5), is what ships. ROOT holds {train,val}/{images,labels}
-and label_names.txt with the 19 classes of CelebAMask-HQ; the shipped weights saw 750 faces.
+The first run learns from an encoder with ImageNet weights at 320², the second goes on at 384²: six epochs, then a cycle
+of twelve. The teacher, the average of the weights after both (paper §3.5), is what ships. ROOT holds
+{train,val}/{images,labels} and label_names.txt with the 19 classes of CelebAMask-HQ; the shipped weights saw 750 faces.
 Nothing here is particular to these data: with your own, the weights are under your terms; set config.dataset.terms.
 """
 

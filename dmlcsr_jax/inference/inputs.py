@@ -10,6 +10,7 @@ from typing import NamedTuple
 from dmlcsr_jax.datasets.formats import describe_endings, image_suffixes
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.output_names import unique_names
+from dmlcsr_jax.paths import local_path
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 
@@ -48,11 +49,12 @@ def list_inputs(paths: Sequence[str], output: pathlib.Path | None = None) -> Lis
       output: the folder of results, which is not read if it lies in a named folder.
 
     Raises:
-      UserError: a path does not exist, a folder has no images or videos, or a pattern matches no file.
+      UserError: a path does not exist or is not local, a folder has no images or videos, or a pattern matches no file.
     """
     left_out: collections.Counter[str] = collections.Counter()
     found: dict[str, _Found] = {}
     for path in paths:
+        local_path(path, "", "copy it to a local file or folder")
         for one in _find_files(path, output, left_out):
             found.setdefault(_identity(one.path), one)
     files = [one.path for one in found.values()]

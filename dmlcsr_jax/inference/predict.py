@@ -27,6 +27,7 @@ from dmlcsr_jax.inference.records import RecordWriter
 from dmlcsr_jax.inference.results import ResultWriter
 from dmlcsr_jax.inference.resuming import is_own_folder, unfinished, write_classes
 from dmlcsr_jax.inference.video.smoothing import smoothed
+from dmlcsr_jax.paths import local_path
 
 if TYPE_CHECKING:
     from dmlcsr_jax.inference.parser import FaceParser
@@ -66,6 +67,7 @@ def predict(
       UserError: the folder cannot be written, or contains the inputs; or, after all others were parsed, some inputs
         could not be read.
     """
+    output = local_path(output, "--output", "name a local folder, and copy the results from there")
     spec = get_spec(options.remap) if options.remap else parser.spec
     options.check_parts(spec)
     _check(inputs, output, options)

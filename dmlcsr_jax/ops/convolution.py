@@ -7,7 +7,8 @@ differently; `python -m benchmarks.convolution` measures the gain of each method
 
   1x1                   matrix products
   depthwise             sums of shifted images; kernel gradients block by block (depthwise.py)
-  3x3, stride 1         Winograd's algorithm (winograd.py), if there are enough channels to pay for its transforms
+  3x3, stride 1         Winograd's algorithm (winograd.py), if there are enough channels to pay for its transforms, and
+                        enough pixels to pay for that of the kernel; fewer if the kernel comes transformed
   3x3, stride 2         one matrix product for the weight gradient
 
 Every other case, dtype and platform uses `jax.lax.conv_general_dilated` unchanged.
@@ -25,6 +26,9 @@ from dmlcsr_jax.ops import depthwise, winograd
 from dmlcsr_jax.ops.geometry import Geometry, Padding
 
 Array = jax.Array
+
+_LEAST_PIXELS = 512  # of a batch that pay for the transform of a kernel
+_LEAST_PIXELS_TRANSFORMED = 128  # if it comes transformed
 
 
 def convolution(
@@ -64,7 +68,7 @@ def convolution(
     geometry = Geometry(strides, dilation, groups, padding if strides > 1 else "centered")
     if not x.dtype == kernel.dtype == jnp.float32:
         return _direct(x, kernel, geometry)
-    if transformed is not None and _suits_winograd(x, kernel, geometry):
+    if transformed is not None and _suits_winograd(x, kernel, geometry, _LEAST_PIXELS_TRANSFORMED):
         return winograd.products(x, transformed, dilation)
     return _by_platform(*_equally_varying(x, kernel), geometry)
 
@@ -198,13 +202,13 @@ def _is_depthwise(x: Array, kernel: Array, geometry: Geometry) -> bool:
     return geometry.groups > 1 and geometry.groups == x.shape[-1] == kernel.shape[-1]
 
 
-def _suits_winograd(x: Array, kernel: Array, geometry: Geometry) -> bool:
-    """Whether F(4x4, 3x3) applies, and there are enough pixels to pay for the transform of the kernel.
+def _suits_winograd(x: Array, kernel: Array, geometry: Geometry, least_pixels: int = _LEAST_PIXELS) -> bool:
+    """Whether F(4x4, 3x3) applies, and there are enough pixels for it to pay.
 
     A batch of symbolic size (`jax.export`) counts as one image.
     """
     pixels = math.prod(length for length in x.shape[:3] if isinstance(length, int))
-    return kernel.shape[:2] == (3, 3) and geometry.strides == geometry.groups == 1 and pixels >= 512
+    return kernel.shape[:2] == (3, 3) and geometry.strides == geometry.groups == 1 and pixels >= least_pixels
 
 
 def _is_wide(kernel: Array) -> bool:

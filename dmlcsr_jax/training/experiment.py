@@ -25,6 +25,7 @@ class TrainingSettings:
 
     Attributes:
       batch_size: images per step, over all devices of all hosts.
+      accumulate_steps: parts of a step that each device computes one after the other.
       epochs: passes over the training images.
       log_every: steps between two lines of the log; 0 for only the last.
       checkpoint_every: steps between two checkpoints, besides one after each evaluation; 0 for none.
@@ -35,6 +36,7 @@ class TrainingSettings:
     """
 
     batch_size: int = 28
+    accumulate_steps: int = 1
     epochs: int = 200
     log_every: int = 20
     checkpoint_every: int = 0
@@ -42,6 +44,7 @@ class TrainingSettings:
 
     def __post_init__(self):
         check_range("batch_size", self.batch_size, at_least=1)
+        check_range("accumulate_steps", self.accumulate_steps, at_least=1)
         check_range("epochs", self.epochs, at_least=1)
         check_range("log_every", self.log_every, at_least=0)
         check_range("checkpoint_every", self.checkpoint_every, at_least=0)

@@ -102,17 +102,21 @@ def test_winograd_agrees_with_lax(channels, dilation, size, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("size", "strides"), [((30, 19), 1), ((30, 19), 2), ((9, 9), 1)], ids=["used", "stride", "small"]
+    ("size", "strides", "dilation"),
+    [((30, 19), 1, 1), ((30, 19), 2, 1), ((10, 7), 1, 1), ((9, 8), 1, 2), ((7, 8), 1, 1)],
+    ids=["used", "stride", "few pixels", "few dilated", "too few"],
 )
-def test_a_transformed_kernel_changes_nothing(size, strides):
+def test_a_transformed_kernel_changes_nothing(size, strides, dilation):
     x, kernel = inputs((2, *size), 3, (64, 80, 1))
     transformed = jax.jit(transform_kernel)(kernel)
     assert [row.shape for row in transformed] == 3 * [(6, 2, 64, 80)]
-    y = jax.jit(functools.partial(convolution, strides=strides))(x, kernel, transformed=transformed)
-    expected = reference(x, kernel, strides=strides)
+    options = {"strides": strides, "dilation": dilation}
+    y = jax.jit(functools.partial(convolution, **options))(x, kernel, transformed=transformed)
+    expected = reference(x, kernel, **options)
     assert np.abs(y - expected).max() <= 1e-4 * np.abs(expected).max()
-    if (size, strides) == ((30, 19), 1):  # a wrong one shows that it is used
-        assert np.abs(convolution(x, kernel, transformed=[0 * row for row in transformed])).max() == 0
+    # A wrong one shows whether it is used.
+    zero = convolution(x, kernel, **options, transformed=[0 * row for row in transformed])
+    assert (np.abs(zero).max() == 0) == (strides == 1 and 2 * size[0] * size[1] >= 128)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 64, 64), (3, 3, 1, 64), (3, 3, 64, 19), (7, 7, 64, 64)])

@@ -78,6 +78,7 @@ BAD_VALUES = {
     "self_regulation.confidence": 1.1,
     "self_regulation.label_floor": -0.1,
     "training.batch_size": 0,
+    "training.accumulate_steps": 0,
     "training.epochs": 0,
     "training.log_every": -1,
     "training.checkpoint_every": -1,

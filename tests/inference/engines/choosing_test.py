@@ -43,9 +43,9 @@ def timed(monkeypatch):
     names, seconds = [], {"jax": 3.0, "onnxruntime": 1.0, "openvino": 2.0}
     monkeypatch.setattr(creating.Job, "create", lambda job, name: Fake(name, job.precision))
 
-    def measure(engine, size):
-        names.append(engine.name)
-        return seconds[engine.name]
+    def measure(engines, size):
+        names.extend(engine.name for engine in engines)
+        return {engine.name: seconds[engine.name] for engine in engines}
 
     monkeypatch.setattr(choosing, "_seconds", measure)
     return names, seconds
@@ -61,6 +61,25 @@ def test_the_fastest_engine_is_timed_once_and_named(timed, capsys, monkeypatch):
     assert len(names) == 3 and not capsys.readouterr().out
     monkeypatch.setattr(processor, "describe", lambda: "another processor")
     assert FaceParser.load(SHIPPED).engine == "openvino"
+
+
+def test_engines_are_timed_in_turns(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(choosing.time, "perf_counter", lambda: clock[0])
+    calls = []
+
+    class Slowed:
+        """Takes 1 s or 2 s, but ten times as long in the first calls, when something else runs."""
+
+        def __init__(self, name, seconds):
+            self.name, self.seconds = name, seconds
+
+        def labels(self, images):
+            calls.append(self.name)
+            clock[0] += self.seconds * (10 if len(calls) <= 5 else 1)
+
+    engines = [Slowed("jax", 1.0), Slowed("openvino", 2.0)]
+    assert choosing._seconds(engines, (8, 8)) == {"jax": 1.0, "openvino": 2.0}
 
 
 def test_only_engines_that_can_run_the_network_are_timed(timed, monkeypatch):
