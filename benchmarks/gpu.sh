@@ -25,7 +25,7 @@ images=473 batch=7 batches=(4 7 28) epochs=10 model=()
 if [[ $small ]]; then
   export XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # compiles sooner
   size=(--size 64) network=(--backbone=tiny --width=8) repeats=(--repeats=1)
-  images=64 batch=2 batches=(1 2) epochs=1 model=(--config.model.backbone=tiny --config.model.width=8)
+  images=64 batch=2 batches=(2) epochs=1 model=(--config.model.backbone=tiny --config.model.width=8)
 fi
 
 bench() { "$python" -m "benchmarks.$@"; }
