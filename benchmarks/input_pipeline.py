@@ -1,12 +1,13 @@
 """Times reading training examples (decoding, augmentation and labels at 473²) against a plain OpenCV loop.
 
-    python -m benchmarks.input_pipeline [--images=48] [--rounds=3] [--image-sizes 512 1024]
+    python -m benchmarks.input_pipeline [--images=48] [--rounds=3] [--image-sizes 512 1024] [--threads 1 2] [--batch=8]
 
 The loop does in one process what the published data set class does: it reads an image, a label map and a stored edge
 map from files and warps all three. It omits the normalization that follows there, because ours runs on the device.
-Ours is `TrainInput` from prepared data, with threads of one process (`config.input.num_workers` = 0) on one and two
-cores, and with one and two worker processes; the device computes the edges. All sides run in turns; the tables show
-medians. Images are drawn faces with noise, so their JPEG files are as large as those of photos.
+Ours is `TrainInput` from prepared data, with threads of one process (`config.input.num_workers` = 0), one per core, on
+as many cores as `--threads` says, and with one and two worker processes; the device computes the edges. All sides run
+in turns; the tables show medians. Threads share the examples of a batch, so a batch should have more of them. Images
+are drawn faces with noise, so their JPEG files are as large as those of photos.
 
 The rate per core is examples per second of processor time, over all processes. OpenCV always uses one thread. Two plain
 loops at once share nothing, so their gain over one is what the machine allows.
@@ -14,7 +15,6 @@ loops at once share nothing, so their gain over one is what the machine allows.
 
 import collections
 import contextlib
-import functools
 import itertools
 import multiprocessing
 import os
@@ -22,7 +22,8 @@ import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from multiprocessing.pool import Pool
 from typing import Any
 
@@ -42,7 +43,6 @@ from dmlcsr_jax.pipeline.edges import edge_labels
 from dmlcsr_jax.pipeline.input_pipeline import Examples, TrainInput
 
 SIZE = 473
-BATCH = 8
 SPEC = get_spec("synthetic")
 DRAWN = 8  # different faces
 
@@ -139,7 +139,7 @@ def time_loop(example: LoadExample, images: int, count: int) -> tuple[float, flo
 def plain_loop(root: pathlib.Path, images: int) -> tuple[float, float, Clock]:
     """`time_loop` of the plain loop."""
     cv2.setNumThreads(1)
-    return time_loop(functools.partial(plain_example, root), images, 2 * images)
+    return time_loop(partial(plain_example, root), images, 2 * images)
 
 
 def two_plain_loops(pool: Pool, root: pathlib.Path, images: int) -> tuple[float, float]:
@@ -148,25 +148,25 @@ def two_plain_loops(pool: Pool, root: pathlib.Path, images: int) -> tuple[float,
     return 1 / sum(1 / run[0] for run in runs), statistics.mean(run[1] for run in runs)
 
 
-def time_batches(source: Examples, *, count: int, workers: int, cores: int = 2) -> tuple[float, float]:
+def time_batches(source: Examples, *, count: int, batch: int, workers: int = 0, cores: int = 2) -> tuple[float, float]:
     """Wall and processor seconds per example of `TrainInput.batches`, with full buffers before and after."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(allowed)[:cores])
     try:
-        return _time_batches(source, count, workers)
+        return _time_batches(source, count, batch, workers)
     finally:
         os.sched_setaffinity(0, allowed)
 
 
-def _time_batches(source: Examples, count: int, workers: int) -> tuple[float, float]:
-    train_input = TrainInput(source=source, spec=SPEC, size=(SIZE, SIZE), batch_size=BATCH, num_workers=workers)
+def _time_batches(source: Examples, count: int, batch: int, workers: int) -> tuple[float, float]:
+    train_input = TrainInput(source=source, spec=SPEC, size=(SIZE, SIZE), batch_size=batch, num_workers=workers)
     batches = train_input.batches()
     for _ in range(8):
         next(batches)
     start, cpu = time.perf_counter(), processor_seconds()
-    for _ in range(count // BATCH):
+    for _ in range(count // batch):
         next(batches)
-    examples = count // BATCH * BATCH
+    examples = count // batch * batch
     result = (time.perf_counter() - start) / examples, (processor_seconds() - cpu) / examples
     batches.close()
     return result
@@ -181,7 +181,9 @@ def processor_seconds() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def measure(size: int, *, images: int, rounds: int, rates: Table, steps: Table) -> None:
+def measure(
+    size: int, *, images: int, batch: int, threads: Sequence[int], rounds: int, rates: Table, steps: Table
+) -> None:
     """Adds the rows of one image size to both tables."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -189,14 +191,14 @@ def measure(size: int, *, images: int, rounds: int, rates: Table, steps: Table) 
         write_files(root, size, images)
         pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(2))
         source = FaceBuilder(Folder(root), data_dir=pathlib.Path(folder) / "prepared").dataset().source("train")
+        run = partial(time_batches, source, count=4 * images, batch=batch)
         sides = {
             "plain loop": lambda: plain_loop(root, images),
             "two plain loops": lambda: two_plain_loops(pool, root, images),
-            "ours, 1 thread": lambda: time_batches(source, count=4 * images, workers=0, cores=1),
-            "ours, 2 threads": lambda: time_batches(source, count=4 * images, workers=0),
-            "ours, 1 process": lambda: time_batches(source, count=4 * images, workers=1),
-            "ours, 2 processes": lambda: time_batches(source, count=4 * images, workers=2),
-            "ours, steps alone": lambda: time_loop(functools.partial(our_example, source), images, 2 * images),
+            **{f"ours, {cores} thread{'s' * (cores > 1)}": partial(run, cores=cores) for cores in threads},
+            "ours, 1 process": partial(run, workers=1),
+            "ours, 2 processes": partial(run, workers=2),
+            "ours, steps alone": lambda: time_loop(partial(our_example, source), images, 2 * images),
         }
         two_plain_loops(pool, root, images)  # starts the pool's processes
         results = {name: [] for name in sides}
@@ -207,19 +209,18 @@ def measure(size: int, *, images: int, rounds: int, rates: Table, steps: Table) 
     add_steps(steps, size, results)
 
 
-# Sides with two of something -> the side with one that they are compared with.
-_ONE_OF_TWO = {"two plain loops": "plain loop"} | {
-    f"ours, 2 {many}": f"ours, 1 {one}" for one, many in (("thread", "threads"), ("process", "processes"))
-}
+_KINDS = ("plain loop", "thread", "process")
 
 
 def add_rates(table: Table, size: int, results: Mapping[str, list[Any]]) -> None:
-    """Adds one row per side: its rates and their ratios."""
+    """Adds one row per side: its rates, and their ratios to the plain loop's and to the first side's of its kind."""
     wall = {name: statistics.median(run[0] for run in runs) for name, runs in results.items()}
     core = {name: statistics.median(run[1] for run in runs) for name, runs in results.items()}
     title = f"{size}²"
     for name in results:
-        scaling = f"{wall[_ONE_OF_TWO[name]] / wall[name]:.2f}" if name in _ONE_OF_TWO else ""
+        kind = next((kind for kind in _KINDS if kind in name), name)
+        first = next(other for other in results if kind in other)
+        scaling = f"{wall[first] / wall[name]:.2f}" if first != name else ""
         ratio = f"{core['plain loop'] / core[name]:.2f}"
         table.add_row(title, name, f"{1 / wall[name]:.0f}", f"{1 / core[name]:.0f}", ratio, scaling)
         title = ""
@@ -240,17 +241,24 @@ def add_steps(table: Table, size: int, results: Mapping[str, list[Any]]) -> None
 def main() -> None:
     """Prints the tables."""
     parser = workload.argument_parser(__doc__)
-    parser.add_argument("--images", type=int, default=48, help="images per size; a batch is 8")
+    parser.add_argument("--images", type=int, default=48, help="images per size")
+    parser.add_argument("--batch", type=int, default=8, help="examples per batch")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads, first the fewest")
     parser.add_argument("--rounds", type=int, default=3, help="timed runs per side")
     parser.add_argument("--image-sizes", type=int, nargs="+", default=[512, 1024], help="heights and widths")
     flags = parser.parse_args()
     cv2.setNumThreads(1)
-    rates = Table("images", "reader", "examples/s", "per core", "to plain loop, per core", "two to one")
+    rates = Table("images", "reader", "examples/s", "per core", "to plain loop, per core", "to one")
     steps = Table("images", "step", "plain loop ms", "ours ms", title="processor time per example")
+    cores = len(os.sched_getaffinity(0))
+    threads = [number for number in flags.threads if number <= cores]
     for size in flags.image_sizes:
-        measure(size, images=flags.images, rounds=flags.rounds, rates=rates, steps=steps)
+        options = {"images": flags.images, "batch": flags.batch, "rounds": flags.rounds}
+        measure(size, threads=threads, rates=rates, steps=steps, **options)
     console.print(rates)
     console.print(steps)
+    if threads != flags.threads:
+        console.print(f"more threads than {cores} cores were not measured")
 
 
 if __name__ == "__main__":

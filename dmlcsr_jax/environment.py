@@ -1,11 +1,16 @@
 """Process-wide settings of XLA and the C library; they must be set before JAX computes anything."""
 
+import importlib.metadata
+import importlib.util
 import os
 import pathlib
+import pkgutil
 import sys
 
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
-_SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"
+_CPU_SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"
+_GPU_SCHEDULER = "--xla_gpu_enable_latency_hiding_scheduler"
+JAXLIB_END = (0, 13)  # the releases before this one know both flags
 
 
 def use_huge_pages() -> None:
@@ -27,9 +32,37 @@ def compute_in_order() -> None:
     training step and saves no time, because convolutions and products use all cores by themselves
     (docs/performance.md). The user's own setting in `XLA_FLAGS` is kept.
     """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if _SCHEDULER not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {_SCHEDULER}=false".strip()
+    _set_flag(_CPU_SCHEDULER, "false")
+
+
+def communicate_early() -> None:
+    """Makes XLA on GPUs compute while devices exchange gradients. Call it before JAX starts.
+
+    XLA's latency-hiding scheduler starts each exchange as early and waits for it as late as it can, for some more
+    memory; it is off by default. The user's own setting in `XLA_FLAGS` is kept, and without JAX's plugin for GPUs
+    nothing is set.
+    """
+    plugins = importlib.util.find_spec("jax_plugins")
+    folders = plugins.submodule_search_locations if plugins else None
+    if any(name.startswith(("xla_cuda", "xla_rocm")) for _, name, _ in pkgutil.iter_modules(folders or [])):
+        _set_flag(_GPU_SCHEDULER, "true")
+
+
+def _set_flag(name: str, value: str) -> None:
+    """Adds a flag of XLA's, unless the user set it, `XLA_FLAGS` names a file of flags, or XLA may not know it."""
+    flags = os.environ.get("XLA_FLAGS", "").strip()
+    is_file = flags and not flags.startswith("-")
+    if name not in flags and not is_file and _knows_flags():
+        os.environ["XLA_FLAGS"] = f"{flags} {name}={value}".strip()
+
+
+def _knows_flags() -> bool:
+    """Whether the installed jaxlib knows the flags above; it ends the process at a flag that it doesn't know."""
+    try:
+        major, minor, *_ = importlib.metadata.version("jaxlib").split(".")
+    except importlib.metadata.PackageNotFoundError:
+        return False  # with requirements-parse.txt alone
+    return (int(major), int(minor)) < JAXLIB_END
 
 
 def cache_directory() -> pathlib.Path:

@@ -1,19 +1,28 @@
-"""Files that are whole or absent, and files of JSON lines."""
+"""Files that are whole or absent, and files of JSON lines. In gs:// a file is whole as soon as it appears."""
 
 import contextlib
 import hashlib
 import json
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
+
+from dmlcsr_jax.paths import Path
 
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a temporary path beside `path`, of the same suffix, to write; replaces `path` by it at the end.
+def replacing(path: Path) -> Iterator[pathlib.Path]:
+    """Gives a local temporary path of the same suffix to write, beside `path` if that is local; replaces `path` by it.
 
     If the block raises, the temporary file is removed and `path` stays as it was.
     """
+    if not isinstance(path, pathlib.Path):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, path.name)
+            yield file
+            path.write_bytes(file.read_bytes())
+        return
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
@@ -27,19 +36,19 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Replaces a file by UTF-8 `text`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_json_lines(path: pathlib.Path) -> list[dict[str, float]]:
+def read_json_lines(path: Path) -> list[dict[str, float]]:
     """The objects of a file that has one per line; none if the file is missing.
 
     Reading ends at a line that is no JSON: a killed process may leave half of its last one.
     """
     values = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             values.append(json.loads(line))
         except json.JSONDecodeError:
@@ -47,11 +56,14 @@ def read_json_lines(path: pathlib.Path) -> list[dict[str, float]]:
     return values
 
 
-def write_bytes(path: pathlib.Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     """Replaces a file, whole or not at all.
 
     A killed process may leave a hidden file that ends in `.part`, which the next attempt to write `path` replaces.
     """
+    if not isinstance(path, pathlib.Path):
+        path.write_bytes(data)
+        return
     temporary = path.with_name(f".{hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
     try:
         temporary.write_bytes(data)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from dmlcsr_jax.console import console
@@ -46,6 +47,11 @@ def is_first() -> bool:
 def own_place() -> tuple[int, int]:
     """The index of this process and the number of processes."""
     return jax.process_index(), jax.process_count()
+
+
+def from_first(values: tuple[float, ...]) -> tuple[float, ...]:
+    """The first process's numbers, on all of them; waits for the devices and for the other processes."""
+    return tuple(multihost_utils.broadcast_one_to_all(np.asarray(values)).tolist())
 
 
 def first_then_others(function: Callable[[], Result]) -> Result:

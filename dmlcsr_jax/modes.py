@@ -30,6 +30,7 @@ from dmlcsr_jax.inference.export import check_formats, export_network, write_fil
 from dmlcsr_jax.models import TestTimeAugmentation, create_model
 from dmlcsr_jax.models.pretrained import architecture, from_torch, to_torch
 from dmlcsr_jax.models.weight_files import read_state_dict, write_state_dict
+from dmlcsr_jax.paths import Path, absolute, local_path
 from dmlcsr_jax.training import loop
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.monitor import create_evaluate
@@ -76,7 +77,7 @@ def warn_of_data(experiment: Experiment, dataset: Dataset, splits: Sequence[str]
         warn(line)
 
 
-def train(config: ConfigDict, workdir: pathlib.Path) -> None:
+def train(config: ConfigDict, workdir: Path) -> None:
     """Trains, evaluating regularly; leaves curves and example images in the workdir."""
     experiment = Experiment.from_config(config)
     earlier_epochs = claim_workdir(workdir, config.to_dict()) if hosts.is_first() else None
@@ -118,8 +119,8 @@ def create_evaluator(
 
 def evaluate(
     config: ConfigDict,
-    workdir: pathlib.Path,
-    output: pathlib.Path,
+    workdir: Path,
+    output: Path,
     *,
     weights: str | None = None,
     augmentation: TestTimeAugmentation = TestTimeAugmentation(),
@@ -146,9 +147,10 @@ def evaluate(
     _write_scores(output, result, extremes, title=f"{title}, {evaluator}", source=dataset.source(split))
 
 
-def evaluate_label_maps(config: ConfigDict, folder: pathlib.Path, output: pathlib.Path) -> None:
+def evaluate_label_maps(config: ConfigDict, folder: Path, output: Path) -> None:
     """Scores label maps that any program wrote, FOLDER/NAME.png for each example of `config.evaluation.split`."""
     experiment = Experiment.from_config(config)
+    folder = local_path(folder, "--predictions", "copy the label maps into a local folder")
     dataset, split = prepare_dataset(experiment), experiment.evaluation.split
     source, extremes = dataset.source(split), Extremes(dataset.spec)
     result = score_label_maps(folder, source, dataset.spec, observe=extremes)
@@ -158,7 +160,7 @@ def evaluate_label_maps(config: ConfigDict, folder: pathlib.Path, output: pathli
     _write_scores(output, result, extremes, title=title, source=source)
 
 
-def _write_scores(output: pathlib.Path, result: Scores, extremes: Extremes, *, title: str, source: Source) -> None:
+def _write_scores(output: Path, result: Scores, extremes: Extremes, *, title: str, source: Source) -> None:
     """Writes `evaluation.json` and `evaluation.html`, and repeats the warnings."""
     repeat_warnings()
     if not hosts.is_first():
@@ -192,8 +194,8 @@ def example_images(config: ConfigDict) -> list[tuple[str, pathlib.Path | np.ndar
 
 def export(
     config: ConfigDict,
-    workdir: pathlib.Path,
-    output: pathlib.Path,
+    workdir: Path,
+    output: Path,
     *,
     formats: Sequence[str],
     weights: str | None = None,
@@ -231,7 +233,7 @@ def export(
 
 
 def _describe_checkpoint(
-    config: ConfigDict, workdir: pathlib.Path, checkpoint: pathlib.Path, metadata: checkpoints.CheckpointMetadata
+    config: ConfigDict, workdir: Path, checkpoint: Path, metadata: checkpoints.CheckpointMetadata
 ) -> tuple[checkpoints.CheckpointMetadata, dict[str, Any]]:
     """The metadata with all terms, and what model cards say of the checkpoint; an exported folder knows both itself."""
     about = checkpoints.read_card(checkpoint)
@@ -246,14 +248,14 @@ def _describe_checkpoint(
             inherited_terms=metadata.inherited_terms or experiment.initial.terms(),
         )
         data = model_card.describe_data(metadata, experiment.dataset.path, experiment.initial.sources)
-        origin = {"run": workdir.absolute().name, "step": checkpoint.name}
+        origin = {"run": absolute(workdir).name, "step": checkpoint.name}
         about = {"training_data": data, "scores": None, "notes": "", "checkpoint": origin}
     home = checkpoint if checkpoints.is_exported(checkpoint) else workdir
     found = {"scores": model_card.read_scores(home), "notes": model_card.read_notes(home)}
     return metadata, about | {name: value for name, value in found.items() if value}
 
 
-def convert(config: ConfigDict, workdir: pathlib.Path, path: pathlib.Path) -> None:
+def convert(config: ConfigDict, workdir: Path, path: Path) -> None:
     """Published PyTorch weights into a checkpoint of a new workdir.
 
     The checkpoint's preprocessing is that of `config.input.channel_order`; its classes are those of the data set.
@@ -275,7 +277,7 @@ def convert(config: ConfigDict, workdir: pathlib.Path, path: pathlib.Path) -> No
     console.print(f"written: {workdir}, {spec.name}, {num_classes} classes, {fields['backbone']}")
 
 
-def convert_back(workdir: pathlib.Path, output: pathlib.Path, weights: str | None = None) -> None:
+def convert_back(workdir: Path, output: Path, weights: str | None = None) -> None:
     """The weights of a workdir's best checkpoint into a file with the published PyTorch names."""
     variables, metadata = checkpoints.load(workdir, weights)
     write_state_dict(output, to_torch(variables, create_model(metadata.spec.num_classes, **metadata.model).backbone))

@@ -1,6 +1,5 @@
 """The modes of the command line that use a parser. They need no JAX if its engine does not."""
 
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,12 +8,13 @@ from dmlcsr_jax.inference import predict as prediction
 from dmlcsr_jax.inference.inputs import list_inputs
 from dmlcsr_jax.inference.options import Options
 from dmlcsr_jax.inference.photos import Input
+from dmlcsr_jax.paths import Path, local_path
 
 
 def predict(
-    workdir: pathlib.Path,
+    workdir: Path,
     paths: Sequence[str],
-    output: pathlib.Path,
+    output: Path,
     options: Options,
     *,
     examples: Callable[[], list[tuple[str, Input]]],
@@ -26,12 +26,13 @@ def predict(
     `host` is the index and the number of the processes that share them; `parser_options` are those of
     `FaceParser.load`.
     """
+    output = local_path(output, "--output", "name a local folder, and copy the results from there")
     files, left_out = list_inputs(paths, output) if paths else (None, {})
     parser = FaceParser.load(workdir, **parser_options)
     prediction.predict(parser, files or examples(), output=output, options=options, left_out=left_out, host=host)
 
 
-def demo(workdir: pathlib.Path, port: int, **parser_options: Any) -> None:
+def demo(workdir: Path, port: int, **parser_options: Any) -> None:
     """Serves a page on this machine where images can be parsed, until it is stopped."""
     from dmlcsr_jax.inference.demo import serve  # Gradio is an extra, and takes seconds to load
 

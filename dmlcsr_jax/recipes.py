@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.paths import Path, as_path, reaching
 
 RECIPES = pathlib.Path(__file__).with_name("configs")
 
@@ -21,7 +22,7 @@ def read_config(name: str | None, workdir: str | None) -> ConfigDict | None:
       UserError: it cannot be read.
     """
     if name is None:
-        return _read_workdir_config(pathlib.Path(workdir, "config.json")) if workdir else None
+        return _read_workdir_config(as_path(workdir, "--workdir") / "config.json") if workdir else None
     path = find_recipe(name.partition(":")[0])
     argument = name.partition(":")[2]
     try:
@@ -63,9 +64,10 @@ def check_fields(argv: Sequence[str], config: ConfigDict) -> None:
         )
 
 
-def _read_workdir_config(path: pathlib.Path) -> ConfigDict | None:
-    if not path.exists():
-        return None
+def _read_workdir_config(path: Path) -> ConfigDict | None:
+    with reaching(path):
+        if not path.exists():
+            return None
     from flax.traverse_util import flatten_dict  # likewise
 
     from dmlcsr_jax.training.workdir import read_config_file

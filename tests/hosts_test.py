@@ -113,8 +113,10 @@ def one_process(tmp_path_factory):
 
 @pytest.mark.parametrize(("processes", "devices"), [(2, 2), (4, 1)])
 def test_processes_make_no_difference(one_process, tmp_path, processes, devices):
-    """The run on two processes is also stopped on the way, by SIGTERM to one of them."""
+    """The run on two processes also saves by the clock and is stopped on the way, by SIGTERM to one of them."""
     run = (tmp_path / "run", one_process / "data", processes, devices)
+    if processes == 2:
+        run += ("--config.training.checkpoint_every_minutes=0.01",)
     if processes == 2:
         stop(*run)
     outputs = finish(start(*run))

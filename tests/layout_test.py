@@ -8,11 +8,13 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "dmlcsr_jax"
 
 # Each room and the rooms that it may import.
-_BASE = {"types", "errors", "fields", "files", "console"}
+_BASE = {"types", "errors", "fields", "paths", "files", "console", "lazy"}
 ALLOWED = {
+    "lazy": set(),
     "errors": set(),
     "fields": {"errors"},
-    "files": set(),
+    "paths": {"errors"},
+    "files": {"paths"},
     "console": {"files"},
     "types": {"fields"},
     "environment": set(),
@@ -21,7 +23,7 @@ ALLOWED = {
     "datasets": _BASE,
     "pipeline": _BASE | {"datasets"},
     "ops": {"types"},
-    "models": {"types", "errors", "fields", "files", "ops"},
+    "models": {"types", "errors", "fields", "paths", "files", "lazy", "ops"},
     "losses": {"types", "fields", "ops", "pipeline"},
     "checkpoints": _BASE | {"hosts", "datasets", "models"},
     "drawing": _BASE | {"datasets"},
@@ -30,12 +32,12 @@ ALLOWED = {
     | {"hosts", "devices", "datasets", "pipeline", "ops", "models", "losses", "checkpoints", "drawing", "evaluation"},
     "inference": _BASE | {"environment", "datasets", "pipeline", "ops", "models", "checkpoints", "drawing"},
     "modes": _BASE | {"hosts", "datasets", "models", "checkpoints", "evaluation", "training", "inference"},
-    "parse_modes": {"inference"},
-    "recipes": {"errors", "training"},
-    "command": {"types", "errors", "recipes"},
-    "cli": {"errors", "environment", "hosts", "models", "inference", "modes", "parse_modes", "command"},
+    "parse_modes": {"paths", "inference"},
+    "recipes": {"errors", "paths", "training"},
+    "command": {"types", "errors", "paths", "recipes"},
+    "cli": {"errors", "paths", "environment", "hosts", "models", "inference", "modes", "parse_modes", "command"},
     "configs": {"losses", "checkpoints"},
-    "__init__": {"datasets", "inference", "models"},
+    "__init__": {"lazy", "datasets", "inference", "models"},
 }
 
 

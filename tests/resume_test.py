@@ -130,6 +130,18 @@ def test_sigterm_saves_and_prints_how_to_resume(whole, tmp_path):
     assert_same_run(tmp_path, folder / "run")
 
 
+def test_checkpoints_by_the_clock_change_nothing(whole, tmp_path):
+    """Saved as often as the disk allows, killed after a step that no other rule saves, resumed."""
+    folder, _ = whole
+    process = start(folder, tmp_path, "--config.training.checkpoint_every_minutes=1e-4")
+    wait_for(process, lambda: any(int(step.name) % 3 and int(step.name) % 4 for step in step_folders(tmp_path)))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    stopped = step_folders(tmp_path)[0].name
+    assert f"resuming from the checkpoint of step {stopped}" in finish(start(folder, tmp_path))
+    assert_same_run(tmp_path, folder / "run")
+
+
 def test_a_truncated_newest_checkpoint_is_skipped(whole, tmp_path):
     folder, _ = whole
     process = start(folder, tmp_path)

@@ -17,6 +17,7 @@ import numpy as np
 
 from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.paths import Path
 from dmlcsr_jax.types import Variables
 
 WEIGHTS = "model.safetensors"
@@ -34,7 +35,7 @@ def shipped_names() -> list[str]:
     return sorted(path.parent.name for path in shipped_directory().glob(f"*/{WEIGHTS}"))
 
 
-def is_exported(folder: pathlib.Path) -> bool:
+def is_exported(folder: Path) -> bool:
     """Whether a folder holds exported weights."""
     return (folder / WEIGHTS).is_file()
 
@@ -73,12 +74,12 @@ def encode_metadata(metadata: CheckpointMetadata, card: Mapping[str, Any]) -> st
     return json.dumps(metadata.to_json() | {"card": card}, indent=1)
 
 
-def read_metadata(folder: pathlib.Path) -> CheckpointMetadata:
+def read_metadata(folder: Path) -> CheckpointMetadata:
     """The metadata of an exported folder; raises all kinds of errors if its file is broken."""
     return CheckpointMetadata.from_json(json.loads((folder / METADATA).read_text(encoding="utf-8")))
 
 
-def read_card(folder: pathlib.Path) -> dict[str, Any]:
+def read_card(folder: Path) -> dict[str, Any]:
     """What the model cards of an exported folder say; {} if the folder holds another kind of checkpoint.
 
     Raises:
@@ -95,7 +96,7 @@ def read_card(folder: pathlib.Path) -> dict[str, Any]:
     return card
 
 
-def read_variables(folder: pathlib.Path, metadata: CheckpointMetadata) -> dict[str, Any]:
+def read_variables(folder: Path, metadata: CheckpointMetadata) -> dict[str, Any]:
     """`params` and `batch_stats` of an exported folder as float32 arrays; those of the edge heads may be absent.
 
     Raises:
@@ -104,11 +105,11 @@ def read_variables(folder: pathlib.Path, metadata: CheckpointMetadata) -> dict[s
     """
     import jax
     from flax import traverse_util
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     from dmlcsr_jax.models import create_model, init_variables
 
-    given = load_file(folder / WEIGHTS)
+    given = load((folder / WEIGHTS).read_bytes())
     model = create_model(metadata.spec.num_classes, **metadata.model)
     wanted: dict[str, Any] = traverse_util.flatten_dict(jax.eval_shape(lambda: init_variables(model, seed=0)), sep="/")
     for name, value in wanted.items():

@@ -5,8 +5,6 @@ needs is in `optimizer`), `window` (the unfinished line of the log, JSON) and `m
 `teacher` or `variables`, and the metadata.
 """
 
-import pathlib
-import shutil
 from collections.abc import Mapping
 
 import jax
@@ -19,13 +17,14 @@ from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
 from dmlcsr_jax.console import console
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.hosts import is_first
+from dmlcsr_jax.paths import Path, absolute, as_path, remove_tree
 from dmlcsr_jax.types import PyTree, Variables
 
 UNSCORED = -1.0  # below every score: a checkpoint between evaluations is never the best
 Window = dict[str, list[float]]  # sum and count of each loss term since the last line of the log
 
 
-def open_manager(directory: str | pathlib.Path) -> ocp.CheckpointManager:
+def open_manager(directory: str | Path) -> ocp.CheckpointManager:
     """A manager that saves in the background and keeps the newest two checkpoints and the best.
 
     Checkpoints whose score cannot be read are set aside first: Orbax would stop at them.
@@ -40,9 +39,10 @@ def open_manager(directory: str | pathlib.Path) -> ocp.CheckpointManager:
         preservation_policy=preservation_policy.AnyPreservationPolicy(keep),
         cleanup_tmp_directories=True,
     )
-    folders = reading.folders_below(pathlib.Path(directory))
+    directory = absolute(as_path(directory))
+    folders = reading.folders_below(directory)
     _set_aside([folder for folder in folders if reading.read_score(folder) is None])
-    return ocp.CheckpointManager(pathlib.Path(directory).absolute(), options=options)
+    return ocp.CheckpointManager(directory, options=options)
 
 
 def save(
@@ -72,7 +72,7 @@ def save(
     manager.save(step, args=ocp.args.Composite(**items), metrics={reading.SCORE: score}, force=True)
 
 
-def save_variables(directory: str | pathlib.Path, variables: Variables, metadata: CheckpointMetadata) -> None:
+def save_variables(directory: str | Path, variables: Variables, metadata: CheckpointMetadata) -> None:
     """Writes a checkpoint of step 0 that holds all that inference reads, and waits until it is whole.
 
     Raises:
@@ -104,7 +104,7 @@ def restore_latest(
     """
     broken = []
     for step in sorted(manager.all_steps(), reverse=True):
-        folder = pathlib.Path(manager.directory) / str(step)
+        folder = as_path(manager.directory) / str(step)
         present = {name: tree for name, tree in trees.items() if name != "teacher" or (folder / name).is_dir()}
         items = {name: ocp.args.StandardRestore(reading.abstract_tree(tree)) for name, tree in present.items()}
         try:
@@ -120,12 +120,12 @@ def restore_latest(
     return None, {}
 
 
-def _set_aside(broken: list[pathlib.Path]) -> None:
+def _set_aside(broken: list[Path]) -> None:
     """Renames broken checkpoints to `STEP.broken`, where Orbax does not count them among the newest."""
     if is_first():
         for folder in broken:
             console.print(f"warning: {folder} cannot be read as a checkpoint; skipped")
-            shutil.rmtree(folder.with_suffix(".broken"), ignore_errors=True)
+            remove_tree(folder.with_suffix(".broken"))
             folder.rename(folder.with_suffix(".broken"))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("set aside")

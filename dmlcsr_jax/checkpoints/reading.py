@@ -4,12 +4,12 @@ Only loading the variables needs JAX and Orbax, which are imported then.
 """
 
 import json
-import pathlib
 from typing import Any
 
 from dmlcsr_jax.checkpoints import exported
 from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.paths import Path, absolute, as_path, is_remote, reaching
 from dmlcsr_jax.types import PyTree
 
 SCORE = "score"
@@ -18,18 +18,23 @@ METADATA = "model_metadata"
 _METADATA_BEFORE = "card"  # of version 0.1.0
 
 
-def step_folders(workdir: pathlib.Path) -> list[pathlib.Path]:
-    """The checkpoints of a workdir, the newest first; a save that was killed leaves only a temporary folder."""
+def step_folders(workdir: Path) -> list[Path]:
+    """The checkpoints of a workdir, the newest first; a save that was killed leaves none."""
     return folders_below(workdir / "checkpoints")
 
 
-def folders_below(directory: pathlib.Path) -> list[pathlib.Path]:
+def folders_below(directory: Path) -> list[Path]:
     """The step folders of a directory of checkpoints, the newest first."""
     steps = [path for path in directory.iterdir() if path.name.isdigit()] if directory.is_dir() else []
-    return sorted(steps, key=lambda path: int(path.name), reverse=True)
+    return sorted(filter(_is_whole, steps), key=lambda path: int(path.name), reverse=True)
 
 
-def read_score(folder: pathlib.Path) -> float | None:
+def _is_whole(folder: Path) -> bool:
+    """Whether Orbax has finished a step: it renames a local folder then, and writes this file into a remote one."""
+    return not is_remote(folder) or (folder / "commit_success.txt").exists()
+
+
+def read_score(folder: Path) -> float | None:
     """The score of a step folder; None if it cannot be read."""
     try:
         return float(_read_json(folder / "metrics" / "metrics")[SCORE])
@@ -37,7 +42,7 @@ def read_score(folder: pathlib.Path) -> float | None:
         return None
 
 
-def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
+def find_checkpoint(path: str | Path) -> Path:
     """The folder to load from.
 
     Args:
@@ -48,7 +53,12 @@ def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
     Raises:
       UserError: there is no checkpoint.
     """
-    name, path = str(path), pathlib.Path(path).absolute()
+    name, path = str(path), absolute(as_path(path))
+    with reaching(path):
+        return _find_checkpoint(name, path)
+
+
+def _find_checkpoint(name: str, path: Path) -> Path:
     if (path / ITEMS["student"]).is_dir() or exported.is_exported(path):
         return path
     folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
@@ -67,12 +77,12 @@ def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
     return max(scores, key=lambda step: (scores[step], int(step.name)))
 
 
-def is_shipped(path: str | pathlib.Path) -> bool:
+def is_shipped(path: str | Path) -> bool:
     """Whether `find_checkpoint` finds weights that ship with the package; UserError if it finds none."""
     return find_checkpoint(path).parent == exported.shipped_directory()
 
 
-def load(path: str | pathlib.Path, weights: str | None = None) -> tuple[dict[str, Any], CheckpointMetadata]:
+def load(path: str | Path, weights: str | None = None) -> tuple[dict[str, Any], CheckpointMetadata]:
     """Variables and metadata of a checkpoint; those of the edge heads may be absent.
 
     Args:
@@ -101,7 +111,7 @@ def load(path: str | pathlib.Path, weights: str | None = None) -> tuple[dict[str
         raise _unreadable(folder, error) from error
 
 
-def find_item(folder: pathlib.Path, weights: str | None) -> str:
+def find_item(folder: Path, weights: str | None) -> str:
     """The item of a step folder that holds these weights; UserError if there is none."""
     if weights == "teacher" and not (folder / ITEMS["teacher"]).is_dir():
         if exported.is_exported(folder):
@@ -110,12 +120,12 @@ def find_item(folder: pathlib.Path, weights: str | None) -> str:
     return ITEMS[weights or choose_weights(folder)]
 
 
-def choose_weights(path: str | pathlib.Path) -> str:
+def choose_weights(path: str | Path) -> str:
     """The weights that `load` takes unless told otherwise: "teacher" if there is one, else "student"."""
     return "teacher" if (find_checkpoint(path) / ITEMS["teacher"]).is_dir() else "student"
 
 
-def load_metadata(path: str | pathlib.Path) -> CheckpointMetadata:
+def load_metadata(path: str | Path) -> CheckpointMetadata:
     """The metadata alone; `path` as for `load`.
 
     Raises:
@@ -139,11 +149,11 @@ def abstract_tree(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
-def _read_json(path: pathlib.Path) -> Any:
+def _read_json(path: Path) -> Any:
     """What Orbax wrote as JSON; reading it without Orbax takes no second to import."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _unreadable(folder: pathlib.Path, error: Exception) -> UserError:
+def _unreadable(folder: Path, error: Exception) -> UserError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return UserError(f"{folder} cannot be read as a checkpoint ({reason})")

@@ -12,6 +12,7 @@ from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.fields import FieldError, check_choice, in_section
 from dmlcsr_jax.files import printable
+from dmlcsr_jax.paths import check_path, local_path
 
 if TYPE_CHECKING:
     from dmlcsr_jax.datasets.prepared import Dataset
@@ -36,7 +37,7 @@ class DatasetSettings:
     Attributes:
       name: a key of `DATASETS`.
       path: the raw data.
-      data_dir: where prepared data is stored; "" for TFDS's default.
+      data_dir: where prepared data is stored, local or in gs://; "" for TFDS's default.
       bad_files: "stop" or "skip".
       keep_copies: whether prepared copies of earlier states of the data are kept.
       exif: "apply" or "ignore" the EXIF orientation of images and label maps; "" applies it, and warns where the label
@@ -45,7 +46,8 @@ class DatasetSettings:
       options: the fields of the subsection named after the data set, if there is one.
 
     Raises:
-      UserError: `name`, `bad_files` or `exif` is unknown, or `data_dir` is not UTF-8.
+      UserError: `name`, `bad_files` or `exif` is unknown, `path` is not local, or `data_dir`
+        cannot be used.
     """
 
     name: str
@@ -63,6 +65,9 @@ class DatasetSettings:
             check_choice("name", self.name, DATASETS)
             check_choice("bad_files", self.bad_files, ("stop", "skip"))
             check_choice("exif", self.exif, ("", "apply", "ignore"))
+            if self.path:
+                local_path(self.path, "config.dataset.path", "copy the raw data into a local folder")
+            check_path(self.data_dir, "config.dataset.data_dir")
             if printable(self.data_dir) != self.data_dir:  # the library that writes records takes no other names
                 raise FieldError(f"data_dir is {printable(self.data_dir)}; name a folder whose name is UTF-8")
 

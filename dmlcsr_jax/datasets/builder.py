@@ -1,6 +1,7 @@
 """Prepares a data set once, so that it can be read many times. TFDS does both, without TensorFlow.
 
 Prepared data is in `DATA_DIR/NAME/KEY/VERSION`, with its counts in `summary.json`. Interrupted preparation resumes.
+Data for gs:// is prepared in a temporary local folder and uploaded, the summary last.
 """
 
 import contextlib
@@ -8,6 +9,7 @@ import functools
 import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,8 +25,9 @@ from dmlcsr_jax.datasets.label_checks import require_one_palette
 from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.datasets.preparing import Part, make_parts, write_parts
 from dmlcsr_jax.datasets.raw import SPLITS, RawDataset
-from dmlcsr_jax.datasets.summary import Summary, Tally, count_pixels
+from dmlcsr_jax.datasets.summary import SUMMARY, Summary, Tally, count_pixels
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.paths import Path, as_path, files_below, is_remote, reaching, upload
 
 
 class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
@@ -32,7 +35,7 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
 
     Args:
       raw: the data set.
-      data_dir: where prepared data is stored; if empty, $TFDS_DATA_DIR or ~/tensorflow_datasets.
+      data_dir: where prepared data is stored, local or in gs://; if empty, $TFDS_DATA_DIR or ~/tensorflow_datasets.
       skip_bad_files: if True, an example that raises UserError is skipped and listed in the summary; otherwise the
         error is raised.
       origin: what the raw data is, if copies of its earlier states are to be removed once this one is complete.
@@ -71,18 +74,23 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
             data was prepared without some bad files and `skip_bad_files` is False.
         """
         try:
-            return self._dataset(pathlib.Path(self.data_dir))
+            with reaching(self.data_dir):
+                return self._dataset(as_path(self.data_dir))
         finally:
             if self._reading:
                 self._reading.close()
 
-    def _dataset(self, directory: pathlib.Path) -> Dataset:
-        absent = not directory.exists()
+    def _dataset(self, directory: Path) -> Dataset:
+        absent = not (directory / SUMMARY if is_remote(directory) else directory).exists()
         try:
-            if absent:
+            if absent and isinstance(directory, pathlib.Path):
                 with copies.preparing(directory.parent):
                     self._prepare(directory)
+            elif absent:
+                self._prepare_remote(directory)
         except OSError as error:
+            if is_remote(directory):
+                raise
             reason = error.strerror or error
             raise UserError(
                 f"config.dataset.data_dir: cannot write {directory} ({reason}); name a folder with room to write"
@@ -102,7 +110,7 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         self._sort_copies(directory.parent, prepared=absent)
         return dataset
 
-    def _sort_copies(self, copy: pathlib.Path, *, prepared: bool) -> None:
+    def _sort_copies(self, copy: Path, *, prepared: bool) -> None:
         """Notes whose copy this is; if it was just prepared, removes those that it replaces."""
         if not self._origin:
             return
@@ -111,10 +119,10 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
             if prepared and not self._keep_copies:
                 copies.remove_older(copy, self._origin)
 
-    def _require_files(self, directory: pathlib.Path) -> None:
+    def _require_files(self, directory: Path) -> None:
         splits = self.info.splits
         files = [path for split in splits.values() for path in split.filepaths]
-        missing = [path for path in (*files, directory / "summary.json") if not os.path.exists(path)]
+        missing = [path for path in (*files, directory / SUMMARY) if not as_path(path).exists()]
         if missing or not splits:
             lost = missing[0] if missing else f"the description in {directory}"
             raise UserError(
@@ -141,6 +149,15 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
                     copies.record(directory.parent, self._origin)
                 self.download_and_prepare(file_format=tfds.core.FileFormat.ARRAY_RECORD)
                 shutil.rmtree(self._parts_folder())
+
+    def _prepare_remote(self, directory: Path) -> None:
+        """Uploads a copy prepared locally; without the summary, which comes last, the next process does so again."""
+        with tempfile.TemporaryDirectory() as folder:
+            local = FaceBuilder(self._raw, data_dir=folder, skip_bad_files=self._skip_bad_files).dataset()
+            files = files_below(pathlib.Path(local.directory))
+            files.sort(key=lambda file: (file.name == SUMMARY, file.name != "dataset_info.json"))
+            upload(files, pathlib.Path(local.directory), directory)
+        self.info.read_from_directory(directory)
 
     def _parts_folder(self) -> pathlib.Path:
         """Where finished parts are stored until all of them are finished."""

@@ -2,6 +2,7 @@
 
 A copy is the folder `DATA_DIR/NAME/KEY`. Its `source.json` says what it was made from. A process that reads a copy
 holds a shared lock on its `summary.json`; one that prepares it, an exclusive lock on its `.lock`. Neither is removed.
+In gs:// there are no locks, so no copy there is removed.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from typing import IO, Any
 
 from dmlcsr_jax.console import print_plain
 from dmlcsr_jax.files import write_text
+from dmlcsr_jax.paths import Path, as_path, files_below, size
 
 _RECORD = "source.json"
 
@@ -35,12 +37,14 @@ class Origin:
     state: str = ""
 
 
-def data_root(data_dir: str | os.PathLike[str]) -> pathlib.Path:
+def data_root(data_dir: str | os.PathLike[str]) -> Path:
     """Where prepared data is stored: `data_dir`, or else $TFDS_DATA_DIR or ~/tensorflow_datasets."""
-    return pathlib.Path(os.fspath(data_dir) or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    if os.fspath(data_dir):
+        return as_path(data_dir, "config.dataset.data_dir").expanduser()
+    return as_path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets", "$TFDS_DATA_DIR").expanduser()
 
 
-def record(copy: pathlib.Path, origin: Origin) -> None:
+def record(copy: Path, origin: Origin) -> None:
     """Notes in a copy that it belongs to a source; equal folders share a copy."""
     there = _read_record(copy)
     sources = there.get("sources", [])
@@ -49,14 +53,14 @@ def record(copy: pathlib.Path, origin: Origin) -> None:
         write_text(copy / _RECORD, json.dumps(values, indent=1))
 
 
-def of_source(folder: pathlib.Path, source: str) -> list[pathlib.Path]:
+def of_source(folder: Path, source: str) -> list[Path]:
     """The copies in `DATA_DIR/NAME` that are known to belong to a source."""
     if not folder.is_dir():
         return []
     return [copy for copy in sorted(folder.iterdir()) if source in _read_record(copy).get("sources", ())]
 
 
-def remove_older(copy: pathlib.Path, origin: Origin) -> None:
+def remove_older(copy: Path, origin: Origin) -> None:
     """Removes the other copies of a source that are out of date, and says so.
 
     Those are copies with the same options, and copies of another state of the files. So two runs that alternate between
@@ -68,13 +72,15 @@ def remove_older(copy: pathlib.Path, origin: Origin) -> None:
             print_plain(f"older copy {remove(other, origin.source)}")
 
 
-def remove(copy: pathlib.Path, source: str) -> str:
+def remove(copy: Path, source: str) -> str:
     """Removes a copy, unless it also belongs to another source or is in use; returns a line about it."""
-    there, size = _read_record(copy), size_text(copy)
+    there, freed = _read_record(copy), size_text(copy)
     others = [other for other in there.get("sources", ()) if other != source]
     if others:
         write_text(copy / _RECORD, json.dumps(there | {"sources": others}, indent=1))
         return f"kept: {copy}, which is also that of {others[0]}"
+    if not isinstance(copy, pathlib.Path):
+        return f"kept: {copy}, {freed}; gs:// has no locks that say whether it is in use: gcloud storage rm -r {copy}"
     try:
         with contextlib.ExitStack() as locks:
             locks.enter_context(preparing(copy, wait=False))
@@ -87,7 +93,7 @@ def remove(copy: pathlib.Path, source: str) -> str:
         return f"kept: {copy}, which a process uses"
     except OSError as error:
         return f"kept: {copy}, which cannot be removed ({error.strerror or error})"
-    return f"removed: {copy}, {size}"
+    return f"removed: {copy}, {freed}"
 
 
 def reading(directory: str | os.PathLike[str]) -> IO[bytes] | None:
@@ -123,12 +129,12 @@ def preparing(copy: pathlib.Path, *, wait: bool = True) -> Iterator[None]:
 
 def size_text(folder: str | os.PathLike[str]) -> str:
     """The size of all files in a folder: "12.3 MB"."""
-    size = sum(path.stat().st_size for path in pathlib.Path(folder).rglob("*") if path.is_file())
-    factor, unit = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if size >= pair[0]), (1e3, "kB"))
-    return f"{size / factor:.1f} {unit}"
+    total = sum(map(size, files_below(as_path(folder))))
+    factor, unit = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if total >= pair[0]), (1e3, "kB"))
+    return f"{total / factor:.1f} {unit}"
 
 
-def _read_record(copy: pathlib.Path) -> dict[str, Any]:
+def _read_record(copy: Path) -> dict[str, Any]:
     try:
         return json.loads((copy / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):

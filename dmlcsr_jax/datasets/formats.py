@@ -3,6 +3,7 @@
 import functools
 import os
 import warnings
+from collections.abc import Mapping
 
 from PIL import Image, ImageFile
 
@@ -34,6 +35,13 @@ def register_heif() -> bool:
         return False
     register_heif_opener()
     return True
+
+
+def describe_endings(counts: Mapping[str, int]) -> str:
+    """What is said of files that are not read, by their endings in lower case: "3 .txt, 1 without an ending"."""
+    parts = [f"{count} {ending or 'without an ending'}" for ending, count in sorted(counts.items())]
+    hint = f"; {HEIF_EXTRA} reads HEIF" if counts.keys() & set(HEIF_SUFFIXES) else ""
+    return ", ".join(parts) + hint
 
 
 def lacks_heif(data: bytes) -> bool:

@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
+from dmlcsr_jax.datasets.formats import describe_endings, image_suffixes
 from dmlcsr_jax.datasets.raw_files import Pair
 from dmlcsr_jax.errors import UserError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-LABEL_SUFFIXES = {".png"}
+LABEL_SUFFIXES = frozenset({".png"})
 # What folders may be called; the first is the usual name.
 _SPLITS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
 _LABELS = ("labels", "masks", "annotations")
@@ -50,7 +50,7 @@ def find_layout(root: pathlib.Path) -> Layout:
         if folder and (labels := _choose(folder, _LABELS, unread)):
             pairs[split] = _find_pairs(folder / "images", labels, unread)
         elif folder:
-            find_files(folder / "images", IMAGE_SUFFIXES)
+            find_files(folder / "images", image_suffixes())
             unread.append(f"{folder} has images but no folder labels, so only predict reads it")
     if not pairs:
         without = f"; {unread[0]}" if unread else ""
@@ -74,10 +74,10 @@ def find_images(root: pathlib.Path, split: str) -> dict[str, pathlib.Path]:
     within = folder / "images"
     if not folder.is_dir() or any(path.parent.name in _LABELS for path in _walk(folder)):
         return {}
-    return find_files(within if within.is_dir() else folder, IMAGE_SUFFIXES)
+    return find_files(within if within.is_dir() else folder, image_suffixes())
 
 
-def find_files(folder: pathlib.Path, suffixes: set[str]) -> dict[str, pathlib.Path]:
+def find_files(folder: pathlib.Path, suffixes: frozenset[str]) -> dict[str, pathlib.Path]:
     """Name -> file, sorted, for the files in a folder and those below it that have one of the suffixes.
 
     A name is the path within the folder, without the suffix.
@@ -115,8 +115,8 @@ def set_aside(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pai
 
 
 def _find_pairs(images: pathlib.Path, labels: pathlib.Path, unread: list[str]) -> list[Pair]:
-    found, found_labels = find_files(images, IMAGE_SUFFIXES), find_files(labels, LABEL_SUFFIXES)
-    for folder, suffixes in ((images, IMAGE_SUFFIXES), (labels, LABEL_SUFFIXES)):
+    found, found_labels = find_files(images, image_suffixes()), find_files(labels, LABEL_SUFFIXES)
+    for folder, suffixes in ((images, image_suffixes()), (labels, LABEL_SUFFIXES)):
         if others := _other_files(folder, suffixes):
             unread.append(f"{folder} has files that are not read: {others}")
     return [
@@ -137,18 +137,19 @@ def _choose(parent: pathlib.Path, names: Sequence[str], unread: list[str]) -> pa
     return there[0] if there else None
 
 
-def _other_files(folder: pathlib.Path, suffixes: set[str]) -> str:
-    """The other files below a folder, counted by ending: "2 .heic, 1 .txt"."""
-    endings = collections.Counter(path.suffix.lower() or "without ending" for path in _walk(folder))
-    return ", ".join(f"{count} {ending}" for ending, count in sorted(endings.items()) if ending not in suffixes)
+def _other_files(folder: pathlib.Path, suffixes: frozenset[str]) -> str:
+    """The other files below a folder, counted by ending."""
+    endings = collections.Counter(path.suffix.lower() for path in _walk(folder))
+    return describe_endings({ending: count for ending, count in endings.items() if ending not in suffixes})
 
 
-def _refuse_without_files(folder: pathlib.Path, suffixes: set[str]) -> NoReturn:
+def _refuse_without_files(folder: pathlib.Path, suffixes: frozenset[str]) -> NoReturn:
     others = _other_files(folder, suffixes)
     found = f", only {others}" if others else ""
-    lossy = suffixes == LABEL_SUFFIXES and re.search(r"\.jpe?g\b", others)
+    kind = "PNG" if suffixes == LABEL_SUFFIXES else "image"
+    lossy = kind == "PNG" and re.search(r"\.jpe?g\b", others)
     advice = "JPEG changes class numbers, so write label maps as PNG" if lossy else "add some"
-    raise UserError(f"{folder} has no {'/'.join(sorted(suffixes))} files{found}; {advice}")
+    raise UserError(f"{folder} has no {kind} files{found}; {advice}")
 
 
 def _walk(folder: pathlib.Path, above: tuple[str, ...] = ()) -> Iterator[pathlib.Path]:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from dmlcsr_jax.datasets.images import decode_image, decode_label
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.datasets.summary import Summary
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.paths import as_path
 
 _UNDECODED = {"image": tfds.decode.SkipDecoding(), "label": tfds.decode.SkipDecoding()}
 
@@ -86,7 +86,7 @@ class Dataset:
     @functools.cached_property
     def summary(self) -> Summary:
         """The counts made during preparation."""
-        return dataclasses.replace(Summary.read(pathlib.Path(self.directory)), notes=self.notes)
+        return dataclasses.replace(Summary.read(as_path(self.directory)), notes=self.notes)
 
     def source(self, split: str) -> Source:
         """The examples of a split; UserError lists the splits if there is none of that name."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -13,7 +12,9 @@ from dmlcsr_jax.datasets.copies import size_text
 from dmlcsr_jax.datasets.label_checks import Palettes, merge_palettes
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.files import write_text
+from dmlcsr_jax.paths import Path, is_remote
 
+SUMMARY = "summary.json"
 _MAX_NAMED = 3  # files of a warning
 _MAX_SHOWN = 10  # messages of each kind on the terminal; the file has all
 
@@ -73,14 +74,14 @@ class Summary:
     official: Mapping[str, int] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def write(self, directory: pathlib.Path) -> None:
+    def write(self, directory: Path) -> None:
         """Writes `summary.json`."""
-        write_text(directory / "summary.json", json.dumps(dataclasses.asdict(self), indent=1))
+        write_text(directory / SUMMARY, json.dumps(dataclasses.asdict(self), indent=1))
 
     @classmethod
-    def read(cls, directory: pathlib.Path) -> "Summary":
+    def read(cls, directory: Path) -> "Summary":
         """Reads `summary.json`."""
-        values = json.loads((directory / "summary.json").read_text())
+        values = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
         splits = {name: Tally(**tally) for name, tally in values["splits"].items()}
         return cls(splits, official=values["official"], notes=tuple(values["notes"]))
 
@@ -121,7 +122,8 @@ class Summary:
             yield from (f"{title}: {line}" for line in lines[:_MAX_SHOWN])
             if len(lines) > _MAX_SHOWN:
                 yield f"{title}: {len(lines) - _MAX_SHOWN} more, all in {directory}/summary.json"
-        yield f"prepared copy: {directory}, {size_text(directory)}; --mode=prepare --clean removes it"
+        removal = f"gcloud storage rm -r {directory}" if is_remote(directory) else "--mode=prepare --clean"
+        yield f"prepared copy: {directory}, {size_text(directory)}; {removal} removes it"
 
 
 def _name_files(problem: str, files: list[str]) -> str:

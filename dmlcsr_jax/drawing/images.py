@@ -1,7 +1,6 @@
 """RGB images as files and data URLs."""
 
 import base64
-import pathlib
 
 import cv2
 import numpy as np
@@ -9,12 +8,13 @@ import numpy as np
 from dmlcsr_jax.datasets.images import encode_image, encode_jpeg
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import write_bytes
+from dmlcsr_jax.paths import Path
 
 _JPEG_QUALITY = 95
 _JPEG_SIDE = 65500  # pixels, the limit of libjpeg
 
 
-def write_image(path: pathlib.Path, image: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray) -> None:
     """Writes an [H, W, 3] uint8 RGB image as JPEG if the path ends in .jpg, else as PNG; whole or not at all.
 
     Raises:

@@ -1,17 +1,17 @@
 """The training curves of a run as one image."""
 
-import pathlib
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
 from dmlcsr_jax.files import read_json_lines, replacing
+from dmlcsr_jax.paths import Path
 
 _NOT_TERMS = {"train/total", "train/learning_rate", "train/images_per_second", "train/pictures_per_second"}
 _MARKED_BELOW = 30  # curves of fewer points show each of them
 
 
-def plot_curves(workdir: pathlib.Path) -> pathlib.Path:
+def plot_curves(workdir: Path) -> Path:
     """Plots the losses, the scores and the learning rate of `metrics.jsonl` to `curves.png`; returns its path."""
     path = workdir / "curves.png"
     figure = draw_curves(read_json_lines(workdir / "metrics.jsonl"))

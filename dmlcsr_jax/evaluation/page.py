@@ -3,7 +3,6 @@
 import dataclasses
 import heapq
 import html
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from dmlcsr_jax.drawing.images import jpeg_url, resize_longer_side
 from dmlcsr_jax.drawing.overlay import draw_overlay
 from dmlcsr_jax.evaluation.confusion import scores
 from dmlcsr_jax.files import write_text
+from dmlcsr_jax.paths import Path
 from dmlcsr_jax.pipeline.geometry import restore_labels
 
 _SIDE = 256  # pixels, the longer side of an image on the page
@@ -84,9 +84,7 @@ def _sorted_cases(heap: list[tuple[float, int, Case]]) -> list[Case]:
     return [case for *_, case in sorted(heap, key=lambda entry: entry[:2], reverse=True)]
 
 
-def write_page(
-    path: pathlib.Path, *, title: str, result: Mapping[str, Any], extremes: Extremes, example: Example
-) -> None:
+def write_page(path: Path, *, title: str, result: Mapping[str, Any], extremes: Extremes, example: Example) -> None:
     """Writes one HTML file that contains all its images: the scores, then the worst and the best cases.
 
     Args:

@@ -23,11 +23,13 @@ from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.files import write_bytes
 from dmlcsr_jax.inference.engines.openvino_engine import OpenVinoGraph, computes_bfloat16
 from dmlcsr_jax.models import create_model
 from dmlcsr_jax.models.test_time_augmentation import scaled_size
 from dmlcsr_jax.ops.normalize import normalize
 from dmlcsr_jax.ops.resize import resize_bilinear
+from dmlcsr_jax.paths import Path, as_path, reaching
 from dmlcsr_jax.pipeline.transforms import fit_image
 from dmlcsr_jax.types import Variables
 
@@ -210,8 +212,10 @@ def load_onnx(data: bytes) -> Run:
     return lambda images: dict(zip(names, map(np.asarray, session.run(names, {"images": images})), strict=True))
 
 
-def write_files(output: pathlib.Path, files: Mapping[str, bytes | str]) -> None:
+def write_files(output: Path, files: Mapping[str, bytes | str]) -> None:
     """Writes files into a folder, all of them or none; makes the folder if it does not exist.
+
+    In a remote folder each file is whole or absent.
 
     Args:
       output: the folder.
@@ -220,11 +224,18 @@ def write_files(output: pathlib.Path, files: Mapping[str, bytes | str]) -> None:
     Raises:
       UserError: the folder cannot be written.
     """
+    output = as_path(output, "--output")
+    contents = {name: content.encode() if isinstance(content, str) else content for name, content in files.items()}
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        with reaching(output):
+            output.mkdir(parents=True, exist_ok=True)
+            if not isinstance(output, pathlib.Path):
+                for name, content in contents.items():
+                    write_bytes(output / name, content)
+                return
         with tempfile.TemporaryDirectory(dir=output, prefix=".") as parts:
-            for name, content in files.items():
-                pathlib.Path(parts, name).write_bytes(content.encode() if isinstance(content, str) else content)
+            for name, content in contents.items():
+                pathlib.Path(parts, name).write_bytes(content)
             for name in files:
                 pathlib.Path(parts, name).replace(output / name)
     except OSError as error:

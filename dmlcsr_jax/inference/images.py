@@ -12,6 +12,7 @@ from dmlcsr_jax.console import warn
 from dmlcsr_jax.datasets.formats import HEIF_EXTRA, lacks_heif
 from dmlcsr_jax.datasets.images import decode, rgb_array
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.paths import local_path
 from dmlcsr_jax.types import Array
 
 ImageLike: TypeAlias = str | os.PathLike | Array | Image.Image
@@ -27,7 +28,7 @@ def as_array(image: ImageLike) -> np.ndarray:
       UserError: a file cannot be read or decoded, or an array has another shape or dtype.
     """
     if isinstance(image, str | os.PathLike):
-        return read_image(pathlib.Path(image))
+        return read_image(local_path(image, "", "copy it to a local file"))
     if isinstance(image, Image.Image):
         try:
             return rgb_array(image)

@@ -4,12 +4,13 @@ import collections
 import glob
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dmlcsr_jax.datasets.formats import HEIF_EXTRA, HEIF_SUFFIXES, image_suffixes
+from dmlcsr_jax.datasets.formats import describe_endings, image_suffixes
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.output_names import unique_names
+from dmlcsr_jax.paths import local_path
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 
@@ -48,23 +49,17 @@ def list_inputs(paths: Sequence[str], output: pathlib.Path | None = None) -> Lis
       output: the folder of results, which is not read if it lies in a named folder.
 
     Raises:
-      UserError: a path does not exist, a folder has no images or videos, or a pattern matches no file.
+      UserError: a path does not exist or is not local, a folder has no images or videos, or a pattern matches no file.
     """
     left_out: collections.Counter[str] = collections.Counter()
     found: dict[str, _Found] = {}
     for path in paths:
+        local_path(path, "", "copy it to a local file or folder")
         for one in _find_files(path, output, left_out):
             found.setdefault(_identity(one.path), one)
     files = [one.path for one in found.values()]
     names = unique_names([one.below for one in found.values()], [is_video(file) for file in files])
     return Listing(list(zip(names, files, strict=True)), left_out)
-
-
-def describe_left_out(left_out: Mapping[str, int]) -> str:
-    """What is said about the files that `list_inputs` left out: "3 .txt, 1 without an ending"."""
-    counts = [f"{count} {ending or 'without an ending'}" for ending, count in sorted(left_out.items())]
-    hint = f"; {HEIF_EXTRA} reads HEIF" if left_out.keys() & set(HEIF_SUFFIXES) else ""
-    return ", ".join(counts) + hint
 
 
 def _find_files(path: str, output: pathlib.Path | None, left_out: collections.Counter[str]) -> list[_Found]:
@@ -77,7 +72,7 @@ def _find_files(path: str, output: pathlib.Path | None, left_out: collections.Co
             else:
                 others[suffix] += 1
         if not found:
-            only = f", only {describe_left_out(others)}" if others else ""
+            only = f", only {describe_endings(others)}" if others else ""
             raise UserError(f"{path} has no images or videos{only}; name files or folders of them")
         left_out.update(others)
         return found

@@ -16,6 +16,7 @@ from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.export import PLATFORMS, Parity
 from dmlcsr_jax.inference.model_card_text import render
 from dmlcsr_jax.models import create_model
+from dmlcsr_jax.paths import Path, modified
 
 __all__ = ["code_commit", "describe", "describe_data", "read_notes", "read_scores", "render"]
 
@@ -75,7 +76,7 @@ def describe_data(metadata: CheckpointMetadata, folder: str, sources: Sequence[s
     }
 
 
-def read_notes(folder: pathlib.Path) -> str:
+def read_notes(folder: Path) -> str:
     """What `notes.md` of a workdir adds to its model cards; "" if there is none.
 
     Raises:
@@ -88,7 +89,7 @@ def read_notes(folder: pathlib.Path) -> str:
         raise UserError(f"{path} cannot be read ({error}); write it as UTF-8 text") from error
 
 
-def read_scores(workdir: pathlib.Path) -> dict[str, Any] | None:
+def read_scores(workdir: Path) -> dict[str, Any] | None:
     """The scores in `evaluation.json` of a workdir, and their `date`; None if there are none.
 
     Raises:
@@ -98,8 +99,8 @@ def read_scores(workdir: pathlib.Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        date = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC).date().isoformat()
-        return {"date": date} | json.loads(path.read_text())
+        date = datetime.datetime.fromtimestamp(modified(path), datetime.UTC).date().isoformat()
+        return {"date": date} | json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({error}); write it again with --mode=evaluate") from error
 

@@ -131,7 +131,7 @@ class FaceParser:
         Args:
           path: a workdir (its best checkpoint is taken), the folder of one checkpoint, an exported folder, an exported
             `model.onnx` or `model.stablehlo` with its model card beside it, or the name of weights that ship with the
-            package. A folder of that name with a checkpoint in it comes first.
+            package. A folder of that name with a checkpoint in it comes first. Local or in gs://.
           weights: "student" or "teacher"; None for the teacher if there is one.
           engine: what runs the network, see the class.
           precision: what it computes in.

@@ -14,11 +14,12 @@ from rich.progress import Progress
 
 from dmlcsr_jax.console import print_plain, progress_bar, repeat_warnings
 from dmlcsr_jax.datasets import FaceSpec, get_spec
+from dmlcsr_jax.datasets.formats import describe_endings
 from dmlcsr_jax.drawing.contact_sheet import ContactSheet
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import printable
 from dmlcsr_jax.inference.face import ParsedFace
-from dmlcsr_jax.inference.inputs import describe_left_out, is_video
+from dmlcsr_jax.inference.inputs import is_video
 from dmlcsr_jax.inference.options import FORMS as FORMS
 from dmlcsr_jax.inference.options import Options
 from dmlcsr_jax.inference.photos import Input, Photo, Result, process_photos
@@ -26,6 +27,7 @@ from dmlcsr_jax.inference.records import RecordWriter
 from dmlcsr_jax.inference.results import ResultWriter
 from dmlcsr_jax.inference.resuming import is_own_folder, unfinished, write_classes
 from dmlcsr_jax.inference.video.smoothing import smoothed
+from dmlcsr_jax.paths import local_path
 
 if TYPE_CHECKING:
     from dmlcsr_jax.inference.parser import FaceParser
@@ -65,6 +67,7 @@ def predict(
       UserError: the folder cannot be written, or contains the inputs; or, after all others were parsed, some inputs
         could not be read.
     """
+    output = local_path(output, "--output", "name a local folder, and copy the results from there")
     spec = get_spec(options.remap) if options.remap else parser.spec
     options.check_parts(spec)
     _check(inputs, output, options)
@@ -219,7 +222,7 @@ class _Job:
         parsed = count - self._skipped - len(self._failed)
         notes = [f"parsed: {parsed} of {count}", f"{', '.join(self._options.write)} in {self._output}"]
         notes += [f"already there: {self._skipped}"] if self._skipped else []
-        notes += [f"neither image nor video: {describe_left_out(left_out)}"] if left_out else []
+        notes += [f"neither image nor video: {describe_endings(left_out)}"] if left_out else []
         print_plain("; ".join(notes))
         if self._failed:
             raise UserError(f"{len(self._failed)} of {count} files were skipped: {_listed(self._failed, '; ')}")

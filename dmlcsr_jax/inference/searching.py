@@ -102,7 +102,13 @@ def _parse_faces(
                 good[i].append(FaceCrop(inside[0], crop.matrix, crop.labels))
             elif inside:
                 faces[i].append(inside[0])
-    return [tuple(sorted(own, key=lambda crop: -_zoom(crop.matrix))) for own in good]
+    return [tuple(sorted(_distinct(own), key=lambda crop: -_zoom(crop.matrix))) for own in good]
+
+
+def _distinct(crops: Sequence[FaceCrop]) -> list[FaceCrop]:
+    """One crop per face: two faces seen from afar may turn out to be the same once their crops are corrected."""
+    by_face = {crop.face: crop for crop in crops if crop.face}
+    return [by_face[face] for face in without_duplicates(by_face)]
 
 
 def _zoom(matrix: np.ndarray) -> float:

@@ -9,9 +9,11 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from dmlcsr_jax.fields import check_range
 from dmlcsr_jax.losses import terms
+from dmlcsr_jax.losses.counts import Counts, count_labels
 from dmlcsr_jax.losses.softening import Softening, soften_labels
 from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.edges import edge_labels
@@ -86,7 +88,7 @@ def multi_task_loss(
     softening: Softening = Softening(),
     weights: LossWeights = LossWeights(),
     class_weights: Array | None = None,
-    axis_name: str | None = None,
+    counts: Counts | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The weighted sum of all terms (arXiv 2203.14448 §3.4), at the size of the labels.
 
@@ -100,18 +102,71 @@ def multi_task_loss(
       weights: the weight of each term. A subclass may declare more terms.
       class_weights: [C] float, the weight of a pixel in `cross_entropy` and `distill_parsing` by its label; None for
         equal weights, as published.
-      axis_name: the pmap axis over which counts are averaged, so that the mean over devices of the results and of
-        their gradients is that of the whole batch. This holds for every term except `lovasz`; see there.
+      counts: if the labels are one of several equal parts of a batch, the mean over all parts of `count_pixels`. The
+        mean over the parts of the results and of their gradients is then that of the whole batch, except for `lovasz`;
+        see there. None if the labels are the whole batch.
 
     Returns:
       The total, a scalar (float64 if the logits are, else float32), and name -> unweighted scalar of every term whose
       heads exist; distillation terms with a teacher only. Terms that distillation replaces are returned too, but are
       not part of the total.
     """
-    pixels = _pixels(predictions, labels, teacher=teacher, cycle=cycle, softening=softening, axis_name=axis_name)
-    pixels = pixels._replace(class_weights=class_weights)
-    table, targets = term_table(weights), pixels.targets if softening.softens("heads") else None
-    active = {name: entry for name, entry in table.items() if _is_active(entry, predictions, targets)}
+    labels, targets = _soften(labels, teacher, cycle=cycle, softening=softening)
+    edges = edge_labels(labels)
+    log_probabilities = jax.tree.map(lambda logits: jax.nn.log_softmax(_upsample(logits, labels)), predictions)
+    if counts is None:
+        parsing = log_probabilities.parsing
+        counts = count_labels(
+            labels, edges, num_classes=parsing.shape[-1], class_weights=class_weights, dtype=parsing.dtype
+        )
+    pixels = terms.Pixels(
+        log_probabilities=log_probabilities,
+        labels=labels,
+        valid=labels != IGNORE_ID,
+        binary_edges=edges[0],
+        category_edges=edges[1],
+        targets=targets,
+        soft_attention=targets is not None and softening.softens("attention"),
+        counts=counts,
+        class_weights=class_weights,
+    )
+    return _weighted_sum(pixels, weights, targets if softening.softens("heads") else None)
+
+
+def count_pixels(
+    labels: Array,
+    *,
+    num_classes: int,
+    teacher: Predictions | None = None,
+    cycle: Array | int = 0,
+    softening: Softening = Softening(),
+    class_weights: Array | None = None,
+    dtype: DTypeLike = jnp.float32,
+) -> Counts:
+    """What the terms divide by, of one of several equal parts of a batch.
+
+    Args:
+      labels: as for `multi_task_loss`, like the others.
+      num_classes: C.
+      teacher: it counts where it replaces labels.
+      cycle: likewise.
+      softening: likewise.
+      class_weights: likewise.
+      dtype: float64 if the logits are, else float32.
+    """
+    labels, _ = _soften(labels, teacher, cycle=cycle, softening=softening)
+    return count_labels(labels, edge_labels(labels), num_classes=num_classes, class_weights=class_weights, dtype=dtype)
+
+
+def _weighted_sum(
+    pixels: terms.Pixels, weights: LossWeights, targets: Predictions | None
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The total, and every term whose heads exist; with the `targets` of distillation, if there are any."""
+    active = {
+        name: entry
+        for name, entry in term_table(weights).items()
+        if _is_active(entry, pixels.log_probabilities, targets)
+    }
     values = {name: entry.function(pixels) for name, entry in active.items()}
     replaced = {entry.replaces for entry in active.values()}
     counted = [name for name, entry in active.items() if entry.function not in replaced]
@@ -125,32 +180,16 @@ def _is_active(entry: Term, predictions: Predictions, targets: Predictions | Non
     return entry.replaces is None or (targets is not None and getattr(targets, entry.head) is not None)
 
 
-def _pixels(
-    predictions: Predictions,
-    labels: Array,
-    *,
-    teacher: Predictions | None,
-    cycle: Array | int,
-    softening: Softening,
-    axis_name: str | None,
-) -> terms.Pixels:
-    size = labels.shape[1], labels.shape[2]
+def _soften(
+    labels: Array, teacher: Predictions | None, *, cycle: Array | int, softening: Softening
+) -> tuple[Array, Predictions | None]:
+    """`soften_labels` by a teacher's logits of any size, if there is one."""
+    if teacher is None:
+        return labels, None
+    upsampled: Predictions = jax.tree.map(lambda logits: _upsample(logits, labels), jax.lax.stop_gradient(teacher))
+    return soften_labels(labels, upsampled, cycle=cycle, softening=softening)
 
-    def upsample(logits: jax.Array) -> jax.Array:
-        return resize_bilinear(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), size)
 
-    targets = None
-    if teacher is not None:
-        upsampled: Predictions = jax.tree.map(upsample, jax.lax.stop_gradient(teacher))
-        labels, targets = soften_labels(labels, upsampled, cycle=cycle, softening=softening)
-    binary_edges, category_edges = edge_labels(labels)
-    return terms.Pixels(
-        log_probabilities=jax.tree.map(lambda logits: jax.nn.log_softmax(upsample(logits)), predictions),
-        labels=labels,
-        valid=labels != IGNORE_ID,
-        binary_edges=binary_edges,
-        category_edges=category_edges,
-        targets=targets,
-        soft_attention=targets is not None and softening.softens("attention"),
-        axis_name=axis_name,
-    )
+def _upsample(logits: jax.Array, labels: Array) -> jax.Array:
+    """[B, h, w, C] -> [B, H, W, C] of at least float32, the size of the labels."""
+    return resize_bilinear(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), labels.shape[1:3])

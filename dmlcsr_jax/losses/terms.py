@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias, cast
 import jax
 import jax.numpy as jnp
 
+from dmlcsr_jax.losses.counts import Counts, is_class, label_weights
 from dmlcsr_jax.losses.lovasz import lovasz_softmax
 from dmlcsr_jax.types import Array, Predictions
 
@@ -27,8 +28,7 @@ class Pixels(NamedTuple):
       targets: log probabilities that distillation compares with, shaped like `log_probabilities` (see `soft_target`);
         None without a teacher.
       soft_attention: whether the attention terms compare with the parsing head's target instead of the labels.
-      axis_name: the pmap axis over which counts are averaged, or None. The mean over that axis of a term and of its
-        gradients is then that of the whole batch. This holds for every term except `lovasz`; see there.
+      counts: what terms divide by, of the whole batch; `labels` may be a part of it.
       class_weights: [C] float, the weight of a pixel in `cross_entropy` and `distill_parsing` by its label; None for
         equal weights.
     """
@@ -40,33 +40,36 @@ class Pixels(NamedTuple):
     category_edges: Array
     targets: Predictions | None
     soft_attention: bool
-    axis_name: str | None
+    counts: Counts
     class_weights: Array | None = None
 
 
 def lovasz(pixels: Pixels) -> jax.Array:
     """Lovász-softmax of the part probabilities.
 
-    Under `pmap` each device ranks its own pixels, so the mean over devices is not the loss of the whole batch; see
-    `lovasz_softmax`.
+    Each part of a batch (on a device, or one of several in sequence) ranks its own pixels, so the mean over parts is
+    not the loss of the whole batch; see `lovasz_softmax`.
     """
     return lovasz_softmax(jnp.exp(pixels.log_probabilities.parsing), pixels.labels)
 
 
 def cross_entropy(pixels: Pixels) -> jax.Array:
     """Mean of -log p(label) over the pixels that are not ignored, weighted by the classes of their labels."""
-    weights = _pixel_weights(pixels)
-    return _ratio(jnp.sum(weights * _parsing_cross_entropy(pixels)), jnp.sum(weights), pixels.axis_name)
+    return _ratio(jnp.sum(_pixel_weights(pixels) * _parsing_cross_entropy(pixels)), pixels.counts.weighted)
 
 
 def binary_edge(pixels: Pixels) -> jax.Array:
     """Balanced cross-entropy of "edge" against "no edge"; see `_balanced_cross_entropy`."""
-    return _balanced_cross_entropy(pixels, "binary_edge", pixels.binary_edges)
+    return _balanced_cross_entropy(
+        cast(Array, pixels.log_probabilities.binary_edge), pixels.binary_edges, pixels.counts.binary_edges
+    )
 
 
 def category_edge(pixels: Pixels) -> jax.Array:
     """Balanced cross-entropy of the part that an edge pixel belongs to, or 0; see `_balanced_cross_entropy`."""
-    return _balanced_cross_entropy(pixels, "category_edge", pixels.category_edges)
+    return _balanced_cross_entropy(
+        cast(Array, pixels.log_probabilities.category_edge), pixels.category_edges, pixels.counts.category_edges
+    )
 
 
 def binary_edge_attention(pixels: Pixels) -> jax.Array:
@@ -81,17 +84,17 @@ def category_edge_attention(pixels: Pixels) -> jax.Array:
 
 def distill_parsing(pixels: Pixels) -> jax.Array:
     """Distillation of the parsing head, weighted by the classes of the labels; see `_distillation`."""
-    return _distillation(pixels, "parsing", _pixel_weights(pixels))
+    return _distillation(pixels, "parsing", _pixel_weights(pixels), pixels.counts.weighted)
 
 
 def distill_binary_edge(pixels: Pixels) -> jax.Array:
     """Distillation of the binary edge head; see `_distillation`."""
-    return _distillation(pixels, "binary_edge", pixels.valid)
+    return _distillation(pixels, "binary_edge", pixels.valid, pixels.counts.valid)
 
 
 def distill_category_edge(pixels: Pixels) -> jax.Array:
     """Distillation of the category edge head; see `_distillation`."""
-    return _distillation(pixels, "category_edge", pixels.valid)
+    return _distillation(pixels, "category_edge", pixels.valid, pixels.counts.valid)
 
 
 def _parsing_cross_entropy(pixels: Pixels) -> jax.Array:
@@ -105,13 +108,8 @@ def _soft_cross_entropy(pixels: Pixels) -> jax.Array:
     return -jnp.sum(target * pixels.log_probabilities.parsing, axis=-1, where=pixels.valid[..., None])
 
 
-def _balanced_cross_entropy(pixels: Pixels, head: Head, labels: Array) -> jax.Array:
+def _balanced_cross_entropy(log_probabilities: Array, labels: Array, counts: Array) -> jax.Array:
     """Mean of -log p(label) over all pixels, weighted by 1 - frequency of the class; 0 if only one class occurs."""
-    log_probabilities = getattr(pixels.log_probabilities, head)
-    counts = jnp.sum(_is_class(labels, log_probabilities.shape[-1]), axis=(0, 1, 2), dtype=jnp.int32)
-    counts = counts.astype(log_probabilities.dtype)
-    if pixels.axis_name is not None:
-        counts = jax.lax.pmean(counts, pixels.axis_name)
     weights = (jnp.sum(counts) - counts) / jnp.sum(counts)  # exactly 0 for a class alone, unlike 1 - counts / sum
     losses = _negative_log_likelihood(log_probabilities, labels)
     return _ratio(jnp.sum(weights[labels] * losses), jnp.sum(weights * counts))
@@ -128,34 +126,25 @@ def _edge_attention(pixels: Pixels, edges: Array) -> jax.Array:
     return jnp.mean(_ratio(losses, jnp.sum(edges, axis=(1, 2))))
 
 
-def _distillation(pixels: Pixels, head: Head, weights: Array) -> jax.Array:
-    """Mean of KL(target ‖ student) over the pixels that are not ignored, with [B, H, W] `weights`."""
+def _distillation(pixels: Pixels, head: Head, weights: Array, count: Array) -> jax.Array:
+    """Mean of KL(target ‖ student) over the pixels that are not ignored, with [B, H, W] `weights` and their sum."""
     student, target = getattr(pixels.log_probabilities, head), getattr(pixels.targets, head)
     divergence = jnp.sum(jnp.exp(target) * (target - student), axis=-1, where=pixels.valid[..., None])
-    return _ratio(jnp.sum(weights * divergence), jnp.sum(weights), pixels.axis_name)
+    return _ratio(jnp.sum(weights * divergence), count)
 
 
 def _pixel_weights(pixels: Pixels) -> jax.Array:
     """[B, H, W] weight of each pixel by the class of its label, 0 if ignored; bool if all classes weigh the same."""
     if pixels.class_weights is None:
         return jnp.asarray(pixels.valid)
-    weights = jnp.asarray(pixels.class_weights, pixels.log_probabilities.parsing.dtype)
-    return jnp.where(pixels.valid, weights[jnp.minimum(pixels.labels, len(weights) - 1)], 0)
-
-
-def _is_class(labels: Array, num_classes: int) -> jax.Array:
-    """[..., C] bool, one-hot. Comparisons fuse with their use; the gradient of a gather would be a slow scatter."""
-    return labels[..., None] == jnp.arange(num_classes, dtype=labels.dtype)
+    return label_weights(pixels.labels, pixels.class_weights, pixels.log_probabilities.parsing.dtype)
 
 
 def _negative_log_likelihood(log_probabilities: Array, labels: Array) -> jax.Array:
     """[...] -log p(label) of [..., C] log-probabilities and [...] labels; 0 for a label outside of 0..C-1."""
-    return -jnp.sum(log_probabilities, axis=-1, where=_is_class(labels, log_probabilities.shape[-1]))
+    return -jnp.sum(log_probabilities, axis=-1, where=is_class(labels, log_probabilities.shape[-1]))
 
 
-def _ratio(total: jax.Array, count: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """`total` / `count`, or 0 if the count is 0; with an `axis_name` the count is averaged over devices."""
-    count = count.astype(total.dtype)
-    if axis_name is not None:
-        count = jax.lax.pmean(count, axis_name)
-    return total / jnp.where(count > 0, count, 1)
+def _ratio(total: jax.Array, count: Array) -> jax.Array:
+    """`total` / `count`, or 0 if the count is 0."""
+    return total / jnp.where(count > 0, count, 1).astype(total.dtype)

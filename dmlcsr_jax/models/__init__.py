@@ -1,7 +1,8 @@
 """The network of the paper, and the conversion of PyTorch weights."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dmlcsr_jax import lazy
 
 if TYPE_CHECKING:
     from dmlcsr_jax.models.create import create_model, init_variables
@@ -20,24 +21,13 @@ __all__ = [
     "prepare_variables",
 ]
 
-_MODULES = {
-    "DMLCSR": "dml_csr",
-    "TestTimeAugmentation": "test_time_augmentation",
-    "create_model": "create",
-    "init_variables": "create",
-    "parse": "parsing",
-    "parse_labels": "parsing",
-    "parse_logits": "parsing",
-    "prepare_variables": "parsing",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a public name on first use, so that `TestTimeAugmentation` does not import JAX."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+# `TestTimeAugmentation` needs no JAX.
+__getattr__, __dir__ = lazy.exports(
+    __name__,
+    {
+        "create": ["create_model", "init_variables"],
+        "dml_csr": ["DMLCSR"],
+        "parsing": ["parse", "parse_labels", "parse_logits", "prepare_variables"],
+        "test_time_augmentation": ["TestTimeAugmentation"],
+    },
+)

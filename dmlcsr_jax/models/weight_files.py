@@ -1,20 +1,22 @@
 """Reads and writes state dicts as `.pth`, `.safetensors` or `.npz`. Never executes code from a file."""
 
+import io
 import pathlib
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from dmlcsr_jax import files
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.paths import Path, as_path
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".npz")
 
 
-def read_state_dict(path: str | pathlib.Path) -> Mapping[str, Any]:
+def read_state_dict(path: str | Path) -> Mapping[str, Any]:
     """Names and arrays (or tensors) of a file; of an entry "state_dict", if there is one.
 
     `.pth` is read with `weights_only=True`, which refuses everything but tensors and plain containers, and `.npz`
@@ -23,18 +25,19 @@ def read_state_dict(path: str | pathlib.Path) -> Mapping[str, Any]:
     Raises:
       UserError: the file is missing, truncated, of an unknown format, or contains anything else.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path} has suffix {path.suffix!r}; weights can be read from {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise UserError(f"{path} is not a file; name a file of weights ({', '.join(SUFFIXES)})")
     try:
+        data = path.read_bytes()
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 return dict(arrays)
         if path.suffix == ".safetensors":
-            return load_file(path)
-        state_dict = _torch(path).load(path, map_location="cpu", weights_only=True)
+            return load(data)
+        state_dict = _torch(path).load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except UserError:
         raise
     except Exception as error:  # broken or hostile pickle and zip files raise almost anything
@@ -42,13 +45,13 @@ def read_state_dict(path: str | pathlib.Path) -> Mapping[str, Any]:
     return state_dict.get("state_dict", state_dict) if isinstance(state_dict, dict) else state_dict
 
 
-def write_state_dict(path: str | pathlib.Path, state_dict: Mapping[str, np.ndarray]) -> None:
+def write_state_dict(path: str | Path, state_dict: Mapping[str, np.ndarray]) -> None:
     """Writes names and arrays in the format of the file's suffix.
 
     Raises:
       UserError: the suffix is unknown, or the file cannot be written.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path} has suffix {path.suffix!r}; weights can be written to {', '.join(SUFFIXES)}")
     try:
@@ -68,7 +71,7 @@ def _write(path: pathlib.Path, state_dict: Mapping[str, np.ndarray]) -> None:
         torch.save({name: torch.from_numpy(np.array(array)) for name, array in state_dict.items()}, path)
 
 
-def _torch(path: pathlib.Path) -> ModuleType:
+def _torch(path: Path) -> ModuleType:
     try:
         import torch
     except ImportError as error:
@@ -76,7 +79,7 @@ def _torch(path: pathlib.Path) -> ModuleType:
     return torch
 
 
-def _refusal(path: pathlib.Path, error: Exception) -> UserError:
+def _refusal(path: Path, error: Exception) -> UserError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return UserError(
         f"{path} cannot be read as weights ({reason[:200]}); is it complete, and of the format in its name?"

@@ -25,24 +25,30 @@ class TrainingSettings:
 
     Attributes:
       batch_size: images per step, over all devices of all hosts.
+      accumulate_steps: parts of a step that each device computes one after the other.
       epochs: passes over the training images.
       log_every: steps between two lines of the log; 0 for only the last.
-      checkpoint_every: steps between two checkpoints, besides one after each evaluation; 0 for only these.
+      checkpoint_every: steps between two checkpoints, besides one after each evaluation; 0 for none.
+      checkpoint_every_minutes: minutes between two checkpoints, by the first host's clock; 0 for none.
 
     Raises:
       FieldError: a field is out of range.
     """
 
     batch_size: int = 28
+    accumulate_steps: int = 1
     epochs: int = 200
     log_every: int = 20
-    checkpoint_every: int = 500
+    checkpoint_every: int = 0
+    checkpoint_every_minutes: float = 10.0
 
     def __post_init__(self):
         check_range("batch_size", self.batch_size, at_least=1)
+        check_range("accumulate_steps", self.accumulate_steps, at_least=1)
         check_range("epochs", self.epochs, at_least=1)
         check_range("log_every", self.log_every, at_least=0)
         check_range("checkpoint_every", self.checkpoint_every, at_least=0)
+        check_range("checkpoint_every_minutes", self.checkpoint_every_minutes, at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +113,7 @@ class Experiment:
             check_choice("channel_order", image["channel_order"], ("RGB", "BGR"))
         with in_section("config.model"):
             create_model(2, **model)  # its fields are checked, whatever the classes
+        training = read_section(TrainingSettings, fields, "training")
         return cls(
             profile=fields["profile"],
             seed=fields["seed"],
@@ -121,8 +128,8 @@ class Experiment:
             initial=InitialWeights(fields["seed"], pretrained_backbone, fields["init_from"]),
             loss=read_section(LossWeights, fields, "loss"),
             class_weights=fields["class_weights"],
-            optimizer=read_section(OptimizerSettings, fields, "optimizer"),
+            optimizer=read_section(OptimizerSettings, fields, "optimizer").for_batch(training.batch_size),
             regulation=read_section(SelfRegulation, fields, "self_regulation"),
-            training=read_section(TrainingSettings, fields, "training"),
+            training=training,
             evaluation=read_section(EvaluationSettings, fields, "evaluation"),
         )

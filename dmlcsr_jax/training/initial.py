@@ -14,6 +14,7 @@ from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import DMLCSR, init_variables
 from dmlcsr_jax.models.pretrained import find_imagenet_weights, load_backbone
 from dmlcsr_jax.models.weight_files import read_state_dict
+from dmlcsr_jax.paths import as_path, check_path
 from dmlcsr_jax.types import Variables
 
 IMAGENET = "imagenet"  # for `pretrained_backbone`: the file in the package that the encoder names
@@ -30,11 +31,18 @@ class InitialWeights:
       pretrained_backbone: `config.model.pretrained_backbone`: a file of ImageNet weights, or "imagenet" for the one of
         the package that the encoder names; "" for none.
       init_from: `config.init_from`: a checkpoint, workdir, exported folder or "portrait"; "" for none.
+
+    Raises:
+      UserError: a path is neither local nor in gs://.
     """
 
     seed: int = 0
     pretrained_backbone: str = ""
     init_from: str = ""
+
+    def __post_init__(self):
+        check_path(self.init_from, "config.init_from")
+        check_path(self.pretrained_backbone, "config.model.pretrained_backbone")
 
     @property
     def sources(self) -> list[str]:
@@ -73,7 +81,7 @@ def initial_variables(model: DMLCSR, initial: InitialWeights) -> dict[str, Any]:
     """
     variables = init_variables(model, initial.seed)
     if initial.pretrained_backbone:
-        path = pathlib.Path(initial.pretrained_backbone)
+        path = as_path(initial.pretrained_backbone, "config.model.pretrained_backbone")
         if initial.pretrained_backbone == IMAGENET:
             path = find_imagenet_weights(model.backbone)
         variables = load_backbone(variables, read_state_dict(path), model.backbone)

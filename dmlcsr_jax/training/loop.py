@@ -1,7 +1,7 @@
 """The training loop."""
 
+import contextlib
 import functools
-import pathlib
 from collections.abc import Callable
 
 import jax
@@ -11,10 +11,11 @@ import orbax.checkpoint as ocp
 from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import Window
 from dmlcsr_jax.console import console, progress_bar
-from dmlcsr_jax.devices import replicate, shard
+from dmlcsr_jax.devices import host_local, replicate, shard
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.hosts import is_first
 from dmlcsr_jax.models import init_variables, prepare_variables
+from dmlcsr_jax.paths import Path
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.initial import initial_variables
 from dmlcsr_jax.training.logs import RunLog, write_overview
@@ -22,6 +23,7 @@ from dmlcsr_jax.training.plan import Plan
 from dmlcsr_jax.training.preemption import preemption_notice
 from dmlcsr_jax.training.profiling import step_tracer
 from dmlcsr_jax.training.report import Reporter, is_due
+from dmlcsr_jax.training.saving import SaveTimer
 from dmlcsr_jax.training.self_regulation import end_cycle, ends_cycle, recompute_batch_stats
 from dmlcsr_jax.training.state import TrainState, create_state
 from dmlcsr_jax.training.steps import make_statistics_step, make_train_step
@@ -32,7 +34,7 @@ from dmlcsr_jax.types import PyTree
 Evaluate = Callable[[TrainState, RunLog, int], float]
 
 
-def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: Evaluate) -> TrainState:
+def train(experiment: Experiment, plan: Plan, workdir: Path, evaluate: Evaluate) -> TrainState:
     """Trains, or resumes training, until `config.training.epochs` are done or SIGTERM asks to stop.
 
     Args:
@@ -59,6 +61,7 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
         class_weights=plan.class_weights,
         softening=regulation.softening,
         flip_table=plan.metadata.spec.flip_table() if regulation.flip_teacher else None,
+        accumulate_steps=settings.accumulate_steps,
     )
     statistics_step = make_statistics_step(plan.model, preprocessing=preprocessing)
 
@@ -72,12 +75,14 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
         progress_bar("training") as progress,
         preemption_notice() as preempted,
         step_tracer(workdir / "profile", experiment.profile) as traced,
+        contextlib.ExitStack() as stack,
     ):
         state, window = start_or_resume(experiment, plan, manager, workdir)
         start = int(state.step)
         batches = plan.input.batches(start)
-        log = RunLog(workdir, start, active=is_first())
+        log = stack.enter_context(contextlib.closing(RunLog(workdir, start, active=is_first())))
         report = Reporter(settings, plan, log, progress, start=start, window=window)
+        save_time = SaveTimer(settings.checkpoint_every_minutes, start)
         for step in range(start + 1, plan.total_steps + 1):
             with traced(step, state):
                 state, terms = train_step(state, shard(next(batches)))
@@ -85,8 +90,10 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
             cycle_ends = ends_cycle(step, regulation, plan.epoch_steps)
             stop = preempted(step)
             scored = cycle_ends or is_due(step, experiment.evaluation.every_epochs * plan.epoch_steps, plan.total_steps)
-            if not (scored or stop or is_due(step, settings.checkpoint_every, plan.total_steps)):
+            save = is_due(step, settings.checkpoint_every, plan.total_steps)
+            if not (scored or stop or save or save_time(step)):
                 continue
+            state = host_local(state)
             report.require_finite()
             require_finite(state, workdir)
             if cycle_ends:  # on images augmented as in the coming epoch
@@ -94,18 +101,19 @@ def train(experiment: Experiment, plan: Plan, workdir: pathlib.Path, evaluate: E
                 options = {"self_ensemble": regulation.self_ensemble, "restart": regulation.restart}
                 state = end_cycle(state, functools.partial(recompute, epoch), **options)
             score = evaluate(state, log, step) if scored else checkpoints.UNSCORED
+            log.flush()
             items = state.to_items()
             checkpoints.save(manager, step, items, plan.metadata, window=report.window(), score=score)
             report.restart_clock(step)
+            save_time.restart(step)
             if stop and step < plan.total_steps:
                 console.print(f"stopped by SIGTERM after step {step}; the same command resumes from there")
                 break
-        log.close()
     return state
 
 
 def start_or_resume(
-    experiment: Experiment, plan: Plan, manager: ocp.CheckpointManager, workdir: pathlib.Path
+    experiment: Experiment, plan: Plan, manager: ocp.CheckpointManager, workdir: Path
 ) -> tuple[TrainState, Window]:
     """The newest saved state and its `Reporter.window`, or a first state; on all devices."""
     abstract = jax.eval_shape(lambda: create_state(init_variables(plan.model, experiment.seed), plan.optimizer))
@@ -121,7 +129,7 @@ def start_or_resume(
     return replicate(state), window
 
 
-def require_finite(state: TrainState, workdir: pathlib.Path) -> None:
+def require_finite(state: TrainState, workdir: Path) -> None:
     """Stops a run that diverged before its state is saved.
 
     Raises:

@@ -1,6 +1,5 @@
 """What a training run shows of itself: scores of student and teacher, and an image of examples."""
 
-import pathlib
 from collections.abc import Mapping
 
 import jax
@@ -11,6 +10,7 @@ from dmlcsr_jax.drawing.images import write_image
 from dmlcsr_jax.drawing.overlay import panel
 from dmlcsr_jax.evaluation.confusion import headline
 from dmlcsr_jax.evaluation.evaluator import Evaluator, Scores, score_table
+from dmlcsr_jax.paths import Path
 from dmlcsr_jax.pipeline.input_pipeline import eval_batches
 from dmlcsr_jax.training.logs import RunLog
 from dmlcsr_jax.training.loop import Evaluate
@@ -20,7 +20,7 @@ from dmlcsr_jax.training.steps import make_inspect_step
 NUM_EXAMPLES = 8  # in the image
 
 
-def create_evaluate(evaluator: Evaluator, split: str, workdir: pathlib.Path) -> Evaluate:
+def create_evaluate(evaluator: Evaluator, split: str, workdir: Path) -> Evaluate:
     """What the loop calls to score a state: student and, once there is one, teacher, side by side.
 
     Prints the table, logs scores and an image, and returns the score that the data set is judged by

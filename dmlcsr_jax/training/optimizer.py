@@ -27,6 +27,7 @@ class OptimizerSettings:
 
     name: str = "sgd"
     learning_rate: float = 1e-3
+    reference_batch_size: int = 0
     backbone_factor: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -38,6 +39,7 @@ class OptimizerSettings:
     def __post_init__(self):
         check_choice("name", self.name, _OPTIMIZERS)
         check_range("learning_rate", self.learning_rate, above=0)
+        check_range("reference_batch_size", self.reference_batch_size, at_least=0)
         check_range("backbone_factor", self.backbone_factor, above=0)
         check_range("momentum", self.momentum, at_least=0, below=1)
         check_range("weight_decay", self.weight_decay, at_least=0)
@@ -45,6 +47,16 @@ class OptimizerSettings:
         check_range("power", self.power, above=0)
         check_range("minimum_factor", self.minimum_factor, at_least=0, at_most=1)
         check_range("warmup_epochs", self.warmup_epochs, at_least=0)
+
+    def for_batch(self, batch_size: int) -> "OptimizerSettings":
+        """These settings with the rate for batches of `batch_size` images, in proportion (arXiv 1706.02677 §2.1).
+
+        Without a `reference_batch_size` the rate stays.
+        """
+        if not self.reference_batch_size:
+            return self
+        rate = self.learning_rate * batch_size / self.reference_batch_size
+        return dataclasses.replace(self, learning_rate=rate, reference_batch_size=batch_size)
 
 
 def learning_rate_schedule(config: Any, steps_per_epoch: int) -> optax.Schedule:
@@ -57,8 +69,11 @@ def learning_rate_schedule(config: Any, steps_per_epoch: int) -> optax.Schedule:
     Raises:
       UserError: a field has a value that makes no schedule.
     """
+    optimizer = read_section(OptimizerSettings, config, "optimizer")
+    if optimizer.reference_batch_size:
+        optimizer = optimizer.for_batch(config.training.batch_size)
     return make_schedule(
-        read_section(OptimizerSettings, config, "optimizer"),
+        optimizer,
         read_section(SelfRegulation, config, "self_regulation"),
         epochs=config.training.epochs,
         steps_per_epoch=steps_per_epoch,

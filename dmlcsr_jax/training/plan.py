@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import pathlib
 
 import jax
 import numpy as np
@@ -17,11 +16,12 @@ from dmlcsr_jax.devices import AXIS
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import DMLCSR, create_model
 from dmlcsr_jax.models.backbones import get_preprocessing
+from dmlcsr_jax.paths import Path
 from dmlcsr_jax.pipeline.input_pipeline import TrainInput, steps_per_epoch
 from dmlcsr_jax.pipeline.label_noise import NoisyLabels
 from dmlcsr_jax.pipeline.sampling import class_factors, class_presence, repeat_factors
 from dmlcsr_jax.training.class_weights import read_class_weights
-from dmlcsr_jax.training.experiment import Experiment
+from dmlcsr_jax.training.experiment import Experiment, TrainingSettings
 from dmlcsr_jax.training.optimizer import make_optimizer, make_schedule
 from dmlcsr_jax.training.self_regulation import SelfRegulation
 from dmlcsr_jax.types import Preprocessing
@@ -52,16 +52,14 @@ class Plan:
     total_steps: int
 
 
-def plan_run(experiment: Experiment, dataset: Dataset, workdir: pathlib.Path) -> Plan:
+def plan_run(experiment: Experiment, dataset: Dataset, workdir: Path) -> Plan:
     """Builds network, optimizer, schedule and input.
 
     Raises:
       UserError: the experiment does not fit the data or the devices.
     """
-    batch_size, devices = experiment.training.batch_size, jax.device_count()
-    if batch_size % devices:
-        raise UserError(f"config.training.batch_size is {batch_size}; it must be a multiple of the {devices} devices")
-    epoch_steps = steps_per_epoch(dataset.splits["train"], batch_size)
+    check_batch_size(experiment.training, examples=dataset.splits["train"], devices=jax.device_count())
+    epoch_steps = steps_per_epoch(dataset.splits["train"], experiment.training.batch_size)
     epochs = experiment.training.epochs
     mention_cycles(experiment.regulation, epochs)
     schedule = make_schedule(experiment.optimizer, experiment.regulation, epochs=epochs, steps_per_epoch=epoch_steps)
@@ -74,6 +72,31 @@ def plan_run(experiment: Experiment, dataset: Dataset, workdir: pathlib.Path) ->
         class_weights=_class_weights(experiment, dataset),
         epoch_steps=epoch_steps,
         total_steps=epochs * epoch_steps,
+    )
+
+
+def check_batch_size(settings: TrainingSettings, *, examples: int, devices: int) -> None:
+    """Checks that every part of a step has equally many images on every device.
+
+    Args:
+      settings: `batch_size` and `accumulate_steps` are read.
+      examples: number of training images, which a batch may not exceed.
+      devices: of all hosts.
+
+    Raises:
+      UserError: it has not; names the nearest batch sizes that work.
+    """
+    size, parts = settings.batch_size, settings.accumulate_steps
+    unit = devices * parts
+    if size % unit == 0 and size <= examples:
+        return
+    most = examples // unit * unit
+    nearest = {min(max(n, unit), most) for n in (size // unit * unit, (size // unit + 1) * unit)}
+    reason = f"{devices} device{'s' * (devices > 1)}" + f" and config.training.accumulate_steps={parts}" * (parts > 1)
+    works = " or ".join(map(str, sorted(nearest))) if most else "they are too few"
+    raise UserError(
+        f"config.training.batch_size is {size}; it must be a multiple of {unit}, for {reason}, up to the {examples} "
+        f"training images: {works}"
     )
 
 
@@ -95,7 +118,7 @@ def describe_more_epochs(experiment: Experiment, epoch_steps: int, earlier_epoch
     )
 
 
-def create_metadata(spec: FaceSpec, experiment: Experiment, workdir: pathlib.Path) -> CheckpointMetadata:
+def create_metadata(spec: FaceSpec, experiment: Experiment, workdir: Path) -> CheckpointMetadata:
     """The metadata of every checkpoint of a run.
 
     Preprocessing and terms are as the run's own checkpoint says, or the one it starts from, or the experiment.
@@ -113,7 +136,7 @@ def create_metadata(spec: FaceSpec, experiment: Experiment, workdir: pathlib.Pat
     )
 
 
-def _own_metadata(workdir: pathlib.Path) -> CheckpointMetadata | None:
+def _own_metadata(workdir: Path) -> CheckpointMetadata | None:
     """What the run's newest checkpoint says; what the run started from may be gone."""
     for folder in checkpoints.step_folders(workdir):
         with contextlib.suppress(UserError):  # training skips a broken checkpoint, so does this

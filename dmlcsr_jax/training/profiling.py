@@ -1,7 +1,6 @@
 """Profiles of training steps."""
 
 import itertools
-import pathlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -9,12 +8,13 @@ from typing import Any
 import jax
 
 from dmlcsr_jax.console import console
+from dmlcsr_jax.paths import LocalFolder, Path
 
 WARM_UP = 2  # steps before the trace: the first one compiles
 
 
 @contextmanager
-def step_tracer(folder: pathlib.Path, steps: int) -> Iterator[Callable[[int, Any], AbstractContextManager]]:
+def step_tracer(folder: Path, steps: int) -> Iterator[Callable[[int, Any], AbstractContextManager]]:
     """A context that gives (step, state) -> the context to take that step in; `jax.profiler` traces some steps.
 
     `state` is the result of the step before; the trace waits for it before it begins and before it ends.
@@ -27,11 +27,14 @@ def step_tracer(folder: pathlib.Path, steps: int) -> Iterator[Callable[[int, Any
     count = itertools.count()
     running = False
 
+    local = LocalFolder(folder)
+
     def stop() -> None:
         nonlocal running
         if running:
             running = False
             jax.profiler.stop_trace()
+            local.upload()
             console.print(f"profile: {folder}")
 
     def traced(step: int, state: Any) -> AbstractContextManager:
@@ -41,7 +44,7 @@ def step_tracer(folder: pathlib.Path, steps: int) -> Iterator[Callable[[int, Any
             jax.block_until_ready(state)
             stop()
             if taken == WARM_UP:
-                jax.profiler.start_trace(folder, create_perfetto_trace=True)
+                jax.profiler.start_trace(local.path, create_perfetto_trace=True)
                 running = True
         return jax.profiler.StepTraceAnnotation("train", step_num=step) if running else nullcontext()
 

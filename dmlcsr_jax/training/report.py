@@ -4,7 +4,7 @@ import time
 
 import jax
 import numpy as np
-from clu import metrics as clu_metrics
+from clu.metrics import Average
 from rich.progress import Progress
 
 from dmlcsr_jax.checkpoints import Window
@@ -14,6 +14,9 @@ from dmlcsr_jax.training.experiment import TrainingSettings
 from dmlcsr_jax.training.logs import RunLog
 from dmlcsr_jax.training.plan import Plan
 
+# Steps whose terms may wait on the device.
+_MOST_PENDING = 1000
+
 
 def is_due(step: int, every: int, total: int) -> bool:
     """Whether something done every `every` steps, and after the last one, is due after `step` steps."""
@@ -22,6 +25,9 @@ def is_due(step: int, every: int, total: int) -> bool:
 
 class Reporter:
     """Averages the loss terms between two lines of the log, and keeps the progress bar up to date.
+
+    The terms wait on the device until a line or a checkpoint is due: an operation on each of them in every step would
+    cost the host milliseconds, and fetching them would make it wait for the device.
 
     Args:
       settings: batch size and how often to log.
@@ -44,11 +50,8 @@ class Reporter:
     ):
         self._settings, self._plan, self._log, self._progress = settings, plan, log, progress
         self._task = progress.add_task("", total=plan.total_steps, completed=start, text="compiling")
-        self._averages = {
-            name: clu_metrics.Average(total=np.float32(total), count=np.int32(count))  # pyright: ignore[reportCallIssue]
-            for name, (total, count) in window.items()
-        }
-        self._totals: list[tuple[int, jax.Array]] = []
+        self._averages = {name: _average(total, int(count)) for name, (total, count) in window.items()}
+        self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.restart_clock(start)
 
     def restart_clock(self, step: int) -> None:
@@ -57,32 +60,35 @@ class Reporter:
 
     def window(self) -> Window:
         """Sum and count of each term since the last line, with which a resumed run continues."""
+        self.require_finite()
         return {name: [float(average.total), int(average.count)] for name, average in self._averages.items()}
 
     def __call__(self, step: int, terms: dict[str, jax.Array]) -> None:
         """Adds the terms of a step; waits for the device only when a line is due."""
-        for name, value in terms.items():
-            average = clu_metrics.Average.from_model_output(value)
-            self._averages[name] = self._averages[name].merge(average) if name in self._averages else average
-        self._totals.append((step, terms["total"]))
+        self._pending.append((step, terms))
         self._progress.update(self._task, completed=step)
         if is_due(step, self._settings.log_every, self._plan.total_steps):
             self.require_finite()
             self._write_line(step)
+        elif len(self._pending) == _MOST_PENDING:
+            self.require_finite()
 
     def require_finite(self) -> None:
-        """Checks the losses since the last check.
+        """Fetches the terms of the steps since the last call, in one transfer, and checks their losses.
 
         Raises:
           UserError: one is NaN or infinite; names the step.
         """
-        totals, self._totals = self._totals, []
-        for step, total in totals:
-            if not np.isfinite(total):
+        pending, self._pending = jax.device_get(self._pending), []
+        for step, terms in pending:
+            if not np.isfinite(terms["total"]):
                 raise UserError(
-                    f"the loss of step {step} is {float(total)}; the checkpoints before it are kept; "
+                    f"the loss of step {step} is {float(terms['total'])}; the checkpoints before it are kept; "
                     "use a new --workdir with a lower config.optimizer.learning_rate"
                 )
+            for name, value in terms.items():
+                average = _average(value, 1)
+                self._averages[name] = self._averages[name].merge(average) if name in self._averages else average
 
     def _write_line(self, step: int) -> None:
         values = {name: float(average.compute()) for name, average in self._averages.items()}
@@ -96,3 +102,8 @@ class Reporter:
             console.print(f"step {step} of {self._plan.total_steps}, epoch {step / self._plan.epoch_steps:.1f}: {text}")
         self._averages = {}
         self.restart_clock(step)
+
+
+def _average(total: float, count: int) -> Average:
+    """On the host, in float64, so that sums do not depend on how often they are saved."""
+    return Average(total=np.float64(total), count=np.int64(count))  # pyright: ignore[reportCallIssue]

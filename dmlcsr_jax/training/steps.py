@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dmlcsr_jax.devices import AXIS
-from dmlcsr_jax.losses import LossWeights, Softening, multi_task_loss
+from dmlcsr_jax.devices import AXIS, keep_global
+from dmlcsr_jax.losses import LossWeights, Softening, count_pixels, multi_task_loss
+from dmlcsr_jax.losses.counts import Counts
 from dmlcsr_jax.models import DMLCSR
 from dmlcsr_jax.models.batch_statistics import batch_statistics_of
+from dmlcsr_jax.models.layers import parameter_dtype
 from dmlcsr_jax.ops.normalize import normalize
 from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.training.state import TrainState
@@ -35,6 +37,7 @@ def make_train_step(
     class_weights: Array | None = None,
     softening: Softening = Softening(),
     flip_table: np.ndarray | None = None,
+    accumulate_steps: int = 1,
     devices: Sequence[Device] | None = None,
 ) -> TrainStep:
     """The training step: (state, sharded batch) -> (state, the loss terms averaged over all devices).
@@ -42,6 +45,10 @@ def make_train_step(
     Gradients, batch statistics and terms are averaged over `AXIS`, so every device takes the same step. A state with a
     teacher compiles a second step, in which the frozen teacher, in evaluation mode, softens the labels of all heads
     (arXiv 2203.14448 §3.5); a state without one pays nothing for it.
+
+    With `accumulate_steps`, each device computes its images in parts, one after the other, and averages their
+    gradients. The step remains that of the whole batch, but for what sees one part at a time: batch norm, whose running
+    statistics follow the parts in order, and Lovász-softmax.
 
     Args:
       model: the network; its `axis_name` must be `AXIS`.
@@ -52,40 +59,83 @@ def make_train_step(
       class_weights: [C] float of the loss; see `multi_task_loss`.
       softening: what the teacher does to the labels.
       flip_table: `FaceSpec.flip_table()` if the teacher averages the image and its mirror image.
+      accumulate_steps: number of parts; it divides the images of each device.
       devices: all of them unless named.
 
     Returns:
-      The step. It donates the state.
+      The step. It donates the state. With several hosts, results are arrays of all of them; see `keep_global`.
     """
 
-    def loss_fn(params: PyTree, state: TrainState, batch: Batch):
-        images = normalize(batch.images, preprocessing, model.dtype)
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        predictions, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    def prepare(state: TrainState, part: Batch) -> tuple[Predictions | None, Counts]:
+        """What must be known of all parts before the first gradient: their counts, and so the teacher's logits."""
         teacher = None
         if distillation and state.teacher is not None:
+            images = normalize(part.images, preprocessing, model.dtype)
             teacher = teacher_predictions(model, state.teacher, images, flip_table)
+        counts = count_pixels(
+            part.labels,
+            num_classes=model.num_classes,
+            teacher=teacher,
+            cycle=state.cycle,
+            softening=softening,
+            class_weights=class_weights,
+            dtype=parameter_dtype(model.dtype),
+        )
+        return teacher, counts
+
+    def loss_fn(params: PyTree, state: TrainState, part: Batch, teacher: Predictions | None, counts: Counts):
+        images = normalize(part.images, preprocessing, model.dtype)
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        predictions, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
         total, terms = multi_task_loss(
             predictions,
-            batch.labels,
+            part.labels,
             teacher=teacher,
             cycle=state.cycle,
             softening=softening,
             weights=weights,
             class_weights=class_weights,
-            axis_name=AXIS,
+            counts=counts,
         )
         return total, (updated["batch_stats"], terms | {"total": total})
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        grads, (batch_stats, terms) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch)
-        grads, terms = jax.lax.pmean((grads, terms), AXIS)
+        parts = jax.tree.map(lambda x: x.reshape(accumulate_steps, -1, *x.shape[1:]), batch)
+        _, (teachers, counts) = _scan(lambda _, part: (None, prepare(state, part)), None, parts)
+        counts = jax.lax.pmean(_mean(counts), AXIS)
+
+        def accumulate(carry: tuple[PyTree, PyTree], part: tuple[Batch, Predictions | None]):
+            grads, batch_stats = carry
+            seen = state.replace(batch_stats=batch_stats)
+            more, (batch_stats, terms) = jax.grad(loss_fn, has_aux=True)(state.params, seen, *part, counts)
+            return (jax.tree.map(jnp.add, grads, more), batch_stats), terms
+
+        start = jax.tree.map(jnp.zeros_like, state.params), state.batch_stats
+        (grads, batch_stats), terms = _scan(accumulate, start, (parts, teachers))
+        grads = jax.tree.map(lambda x: x / accumulate_steps, grads)
+        grads, terms = jax.lax.pmean((grads, _mean(terms)), AXIS)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         state = state.replace(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state)
         return state, terms
 
-    return jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
+    pmapped = jax.pmap(step, AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
+    return keep_global(pmapped)
+
+
+def _scan(
+    function: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]], carry: PyTree, parts: PyTree
+) -> tuple[PyTree, PyTree]:
+    """`jax.lax.scan`, without a loop for a single part."""
+    if len(jax.tree.leaves(parts)[0]) > 1:
+        return jax.lax.scan(function, carry, parts)
+    carry, result = function(carry, jax.tree.map(lambda x: x[0], parts))
+    return carry, jax.tree.map(lambda x: x[None], result)
+
+
+def _mean(tree: PyTree) -> PyTree:
+    """The mean over the parts, which are the leading axis."""
+    return jax.tree.map(lambda x: x.mean(0), tree)
 
 
 def teacher_predictions(

@@ -1,7 +1,6 @@
 """A workdir belongs to one run."""
 
 import json
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from flax.traverse_util import flatten_dict
 from dmlcsr_jax.checkpoints.metadata import rename_fields
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import printable, write_text
+from dmlcsr_jax.paths import Path, as_path, reaching
 
 # Fields that may change when a run resumes: they decide where and how fast, not what is learned.
 _FREE_FIELDS = (
@@ -22,7 +22,7 @@ _FREE_FIELDS = (
     "input.num_workers",
     "model.remat",
     "training.log_every",
-    "training.checkpoint_every",
+    "training.checkpoint_every",  # and training.checkpoint_every_minutes
     "evaluation",
 )
 # Fields that came after version 0.1.0, with the values that change nothing.
@@ -51,28 +51,33 @@ _LATER_FIELDS = {
     "self_regulation.restart": False,
     "optimizer.name": "sgd",
     "optimizer.backbone_factor": 1.0,
+    "training.accumulate_steps": 1,
+    "optimizer.reference_batch_size": 0,
+    "training.checkpoint_every_minutes": 0.0,
 }
 
 
-def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> int | None:
+def claim_workdir(workdir: Path, config: Mapping[str, Any]) -> int | None:
     """Makes the workdir and writes the fields of `config` to `config.json`.
 
     Returns:
       The number of epochs of the run that is there, which may be less than now; None if there is none.
 
     Raises:
-      UserError: it cannot be written, or it holds a run whose configuration differs.
+      UserError: it cannot be reached or written, or it holds a run whose configuration differs.
     """
+    workdir = as_path(workdir, "--workdir")
     if printable(str(workdir)) != str(workdir):  # Orbax takes no other names
         raise UserError(f"--workdir={printable(str(workdir))}: name a folder whose name is UTF-8")
     path = workdir / "config.json"
     text = json.dumps(config, indent=2)
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        there = read_config_file(path) if path.exists() and (workdir / "checkpoints").is_dir() else None
-        if there:
-            _refuse_other_run(path, there, json.loads(text))
-        write_text(path, text)
+        with reaching(workdir):
+            workdir.mkdir(parents=True, exist_ok=True)
+            there = read_config_file(path) if path.exists() and (workdir / "checkpoints").is_dir() else None
+            if there:
+                _refuse_other_run(path, there, json.loads(text))
+            write_text(path, text)
         return there["training"]["epochs"] if there else None
     except OSError as error:
         raise UserError(f"--workdir={workdir} cannot be written ({error.strerror}); name another folder") from error
@@ -80,7 +85,7 @@ def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> int | Non
         raise UserError(f"{path} is no configuration ({error}); use a new --workdir") from error
 
 
-def read_config_file(path: pathlib.Path) -> dict[str, Any]:
+def read_config_file(path: Path) -> dict[str, Any]:
     """The fields of a `config.json`; those that version 0.1.0 named otherwise have their present names.
 
     ValueError if it is not JSON of sections.
@@ -91,7 +96,7 @@ def read_config_file(path: pathlib.Path) -> dict[str, Any]:
     return fields | {"model": rename_fields(fields["model"])} if "model" in fields else fields
 
 
-def _refuse_other_run(path: pathlib.Path, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _refuse_other_run(path: Path, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     there, here = (_LATER_FIELDS | flatten_dict(config, sep=".") for config in (saved, given))
     for name in sorted(there | here):
         if name.startswith(_FREE_FIELDS) or there.get(name) == here.get(name):

@@ -1,17 +1,17 @@
 """Turns write failures into one UserError."""
 
 import contextlib
-import pathlib
 import sys
 import threading
 from collections.abc import Iterator
 
 from dmlcsr_jax.console import quiet
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.paths import Path, reaching
 
 
 @contextlib.contextmanager
-def writing(place: pathlib.Path) -> Iterator[None]:
+def writing(place: Path) -> Iterator[None]:
     """Turns what a full disk or a missing permission raises while writing below `place` into one UserError.
 
     Meanwhile the threads that write are silenced: each would print its own traceback.
@@ -19,7 +19,7 @@ def writing(place: pathlib.Path) -> Iterator[None]:
     hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook = threading.excepthook = lambda *_: None
     try:
-        with quiet():
+        with quiet(), reaching(place):
             yield
     except UserError:
         raise

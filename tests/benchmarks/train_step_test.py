@@ -16,13 +16,13 @@ def test_operations_are_those_of_direct_convolutions():
 
 def test_a_step_is_compared_with_the_peak_and_with_a_product(monkeypatch):
     assert train_step.product_rate(64, 2) > 0
-    assert train_step.shares(WORK, {"ours": 1.0}) == {}  # on a CPU
+    assert train_step.shares(WORK, 1, {"ours": 1.0}) == {}  # on a CPU
     monkeypatch.setattr(train_step.workload, "on_accelerator", lambda: True)
     monkeypatch.setattr(train_step, "count_operations", lambda work: 6e12)
     monkeypatch.setattr(train_step, "product_rate", lambda: 10e12)
-    assert train_step.shares(WORK, {"ours": 1.0}) == {"of a product": {"ours": "60.0%"}}
+    assert train_step.shares(WORK, 10, {"ours": 10.0}) == {"of a product": {"ours": "60.0%"}}
     monkeypatch.setitem(train_step.PEAKS, jax.local_devices()[0].device_kind, 20e12)
-    assert train_step.shares(WORK, {"ours": 2.0}) == {
+    assert train_step.shares(WORK, 1, {"ours": 2.0}) == {
         "of the peak": {"ours": "15.0%"},
         "of a product": {"ours": "30.0%"},
     }

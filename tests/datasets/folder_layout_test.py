@@ -6,6 +6,7 @@ import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dmlcsr_jax import datasets
 from dmlcsr_jax.datasets import DatasetSettings, layout
@@ -90,18 +91,27 @@ def test_the_usual_name_comes_first_and_the_other_is_named(root):
     )
 
 
+def test_images_of_any_format_are_read(root):
+    for name, suffix in (("a", ".gif"), ("b", ".ppm"), ("c", ".JFIF")):
+        write_pair(root / "train", name, 1)
+        path = root / "train" / "images" / f"{name}.png"
+        Image.open(path).save(path.with_suffix(suffix), format="JPEG" if suffix == ".JFIF" else None)
+        path.unlink()
+    assert labels_by_name(prepare(root), "train") == {"a": 1, "b": 1, "c": 1}
+
+
 def test_hidden_files_are_no_data_and_others_are_counted(root):
     write_pair(root / "train", "000", 1)
-    for path in ("images/._000.png", "labels/._000.png", "images/.cache/000.png", "labels/.DS_Store", "images/a.heic"):
+    for path in ("images/._000.png", "labels/._000.png", "images/.cache/000.png", "labels/.DS_Store", "images/a.cr2"):
         (root / "train" / path).parent.mkdir(exist_ok=True)
         (root / "train" / path).write_bytes(b"nothing")
-    (root / "train" / "images" / "b.HEIC").write_bytes(b"")
+    (root / "train" / "images" / "b.CR2").write_bytes(b"")
     (root / "train" / "images" / "readme").write_bytes(b"")
     dataset = prepare(root)
     assert labels_by_name(dataset, "train") == {"000": 1}
-    assert dataset.warnings == (f"{root}/train/images has files that are not read: 2 .heic, 1 without ending",)
+    assert dataset.warnings == (f"{root}/train/images has files that are not read: 1 without an ending, 2 .cr2",)
     (root / "train" / "images" / "readme").unlink()  # the copy stays, what is said of the folder does not
-    assert prepare(root).warnings == (f"{root}/train/images has files that are not read: 2 .heic",)
+    assert prepare(root).warnings == (f"{root}/train/images has files that are not read: 2 .cr2",)
 
 
 def test_one_split_is_enough(root):
@@ -185,7 +195,7 @@ def test_images_alone(tmp_path):
     (tmp_path / "test/masks/0.png").write_bytes(b"")
     assert find_images(tmp_path, "test") == {}  # what has labels is prepared
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty has no .*jpg.* files; add some"):
+    with pytest.raises(UserError, match=r"empty has no image files; add some"):
         find_images(tmp_path / "empty", "val")
 
 

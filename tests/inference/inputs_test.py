@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from dmlcsr_jax.datasets import formats
+from dmlcsr_jax.datasets.formats import describe_endings
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.inference.inputs import describe_left_out, list_inputs
+from dmlcsr_jax.inference.inputs import list_inputs
 
 
 def touch(folder, *names):
@@ -84,7 +85,7 @@ def test_every_raster_format_is_taken(tmp_path, suffix):
     assert [file.name for _, file in listing.files] == [f"photo{suffix}"]
     left_out = {".eps": 1, ".grib": 1, ".h5": 1, ".pdf": 1, ".wmf": 1, "": 1}
     assert listing.left_out == left_out
-    assert describe_left_out(left_out) == "1 without an ending, 1 .eps, 1 .grib, 1 .h5, 1 .pdf, 1 .wmf"
+    assert describe_endings(left_out) == "1 without an ending, 1 .eps, 1 .grib, 1 .h5, 1 .pdf, 1 .wmf"
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def no_heif(monkeypatch):
 def test_heif_names_its_extra(folder, no_heif):
     touch(folder, "a/six.HEIC", "b/c/seven.heif")
     assert list_inputs([str(folder / "a")]).left_out == {".heic": 1, ".txt": 1}
-    assert describe_left_out({".heic": 2}) == "2 .heic; pip install 'dmlcsr_jax[heif]' reads HEIF"
+    assert describe_endings({".heic": 2}) == "2 .heic; pip install 'dmlcsr_jax[heif]' reads HEIF"
     touch(folder, "only/1.heic")
     with pytest.raises(UserError, match=r"only has no images or videos, only 1 \.heic; pip install .*heif"):
         names(folder / "only")

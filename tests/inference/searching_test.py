@@ -6,6 +6,8 @@ import pytest
 
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.datasets.faces import draw_face
+from dmlcsr_jax.inference import searching
+from dmlcsr_jax.inference.detector import Detection
 from dmlcsr_jax.inference.face import FaceCrop
 from dmlcsr_jax.inference.finding import face_classes
 from dmlcsr_jax.inference.searching import search_faces
@@ -65,6 +67,18 @@ def test_a_tiny_face_is_found_in_a_part_of_the_image(labels):
     ((crop,),) = search(canvas)
     assert 200 < crop.face.box[0] < crop.face.box[2] < 328
     assert 9 in calls[1]
+
+
+def test_a_face_seen_twice_is_found_once(labels, monkeypatch):
+    canvas = np.zeros((640, 640), np.uint8)
+    canvas[256:384, 256:384] = labels
+    ((crop,),) = search(canvas)
+    left, top, right, bottom = crop.face.box
+    shift = 0.4 * (right - left)
+    seen = [Detection((left + x, top, right + x, bottom)) for x in (-shift, shift)]
+    monkeypatch.setattr(searching, "_look_closer", lambda *_: [seen])
+    ((again,),) = search(canvas)
+    np.testing.assert_allclose(again.face.box, crop.face.box, atol=3)
 
 
 def test_a_face_cut_by_the_border(labels):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dmlcsr_jax.fields import FieldError
-from dmlcsr_jax.losses import LossWeights, Softening, multi_task_loss, term, terms
+from dmlcsr_jax.losses import LossWeights, Softening, count_pixels, multi_task_loss, term, terms
+from dmlcsr_jax.losses.counts import count_labels
 from dmlcsr_jax.losses.objective import TERMS
 from dmlcsr_jax.ops.resize import resize_bilinear
 from dmlcsr_jax.pipeline.edges import edge_labels
@@ -159,7 +160,9 @@ def test_balanced_loss_is_zero_if_only_one_class_occurs(edges):
             labels[:] = 1 + np.arange(size) % 2
         prediction = jnp.asarray(rng.normal(size=(2, size, size, 2)), jnp.float32)
         student = Predictions(None, prediction, None)
-        pixels = terms.Pixels(student, labels, True, *edge_labels(labels), None, False, None)
+        both = edge_labels(labels)
+        counts = count_labels(labels, both, num_classes=3, class_weights=None, dtype=jnp.float32)
+        pixels = terms.Pixels(student, labels, True, *both, None, False, counts)
         assert (pixels.binary_edges == edges).all()
         assert jax.jit(lambda pixels=pixels: terms.binary_edge(pixels))() == 0
 
@@ -265,19 +268,22 @@ def test_mean_over_devices_is_the_whole_batch(golden, softening):
     """For every term except `lovasz`; the two images have different numbers of ignored and edge pixels."""
     labels = golden["labels"].copy()
     labels[0, :20] = 255
+    classes = np.linspace(0.5, 2, 11)
 
-    def gradients_and_terms(predictions, labels, teacher, axis_name=None):
+    def gradients_and_terms(predictions, labels, teacher, counts=None):
         def loss(predictions):
             _, values = multi_task_loss(
-                predictions, labels, teacher=teacher, cycle=2, softening=softening, axis_name=axis_name
+                predictions, labels, teacher=teacher, cycle=2, softening=softening, counts=counts, class_weights=classes
             )
             del values["lovasz"]
             return sum(values.values()), values
 
         return jax.grad(loss, has_aux=True)(predictions)
 
-    def on_a_device(*arguments):
-        gradients, values = gradients_and_terms(*arguments, axis_name="batch")
+    def on_a_device(predictions, labels, teacher):
+        options = {"cycle": 2, "softening": softening, "class_weights": classes, "dtype": jnp.float64}
+        counts = jax.lax.pmean(count_pixels(labels, num_classes=11, teacher=teacher, **options), "batch")
+        gradients, values = gradients_and_terms(predictions, labels, teacher, counts)
         return gradients, jax.lax.pmean(values, "batch")
 
     with jax.enable_x64(True):

@@ -62,6 +62,7 @@ BAD_VALUES = {
     "loss.distill_category_edge": -1.0,
     "optimizer.name": "adam",
     "optimizer.learning_rate": 0.0,
+    "optimizer.reference_batch_size": -28,
     "optimizer.backbone_factor": 0.0,
     "optimizer.momentum": 1.0,
     "optimizer.weight_decay": -1e-4,
@@ -77,9 +78,11 @@ BAD_VALUES = {
     "self_regulation.confidence": 1.1,
     "self_regulation.label_floor": -0.1,
     "training.batch_size": 0,
+    "training.accumulate_steps": 0,
     "training.epochs": 0,
     "training.log_every": -1,
     "training.checkpoint_every": -1,
+    "training.checkpoint_every_minutes": -0.5,
     "evaluation.every_epochs": -1,
     "evaluation.split": "validation",
     "evaluation.batch_size": 0,
@@ -158,3 +161,11 @@ def test_the_defaults_of_the_settings_are_those_of_the_configuration():
     ):
         settings = getattr(experiment, section)
         assert settings == type(settings)()
+
+
+def test_the_learning_rate_is_for_batches_of_the_reference_size():
+    config = default.get_config()
+    config.training.batch_size, config.optimizer.reference_batch_size = 112, 28
+    scaled = Experiment.from_config(config).optimizer
+    assert scaled.learning_rate == pytest.approx(4e-3)
+    assert scaled.for_batch(112) == scaled  # once

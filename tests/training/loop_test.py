@@ -1,7 +1,9 @@
 """The parts of the loop that need no training."""
 
 import contextlib
+import dataclasses
 import json
+import re
 
 import jax.numpy as jnp
 import pytest
@@ -12,9 +14,9 @@ from dmlcsr_jax.devices import replicate
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import read_json_lines
 from dmlcsr_jax.training import loop
-from dmlcsr_jax.training.experiment import Experiment
+from dmlcsr_jax.training.experiment import Experiment, TrainingSettings
 from dmlcsr_jax.training.logs import RunLog
-from dmlcsr_jax.training.plan import create_metadata, describe_more_epochs
+from dmlcsr_jax.training.plan import check_batch_size, create_metadata, describe_more_epochs
 from dmlcsr_jax.training.report import is_due
 from dmlcsr_jax.training.state import TrainState
 from dmlcsr_jax.training.workdir import claim_workdir
@@ -41,6 +43,27 @@ def test_a_workdir_belongs_to_one_configuration(tmp_path):
     with pytest.raises(UserError, match=r"optimizer\.learning_rate is 0\.001 there and 1\.0 here"):
         claim_workdir(tmp_path, config.to_dict())
     assert (tmp_path / "config.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "examples", "devices", "allowed"),
+    [
+        (28, 1, 2000, 8, "a multiple of 8, for 8 devices, up to the 2000 training images: 24 or 32"),
+        (28, 1, 30, 8, "a multiple of 8, for 8 devices, up to the 30 training images: 24"),
+        (3, 1, 2000, 8, "a multiple of 8, for 8 devices, up to the 2000 training images: 8"),
+        (64, 1, 30, 8, "a multiple of 8, for 8 devices, up to the 30 training images: 24"),
+        (8, 1, 5, 8, "a multiple of 8, for 8 devices, up to the 5 training images: they are too few"),
+        (28, 3, 100, 1, "of 3, for 1 device and config.training.accumulate_steps=3, up to the 100 .*: 27 or 30"),
+        (24, 2, 100, 8, "of 16, for 8 devices and config.training.accumulate_steps=2, up to the 100 .*: 16 or 32"),
+    ],
+)
+def test_a_batch_that_devices_cannot_share_names_those_that_they_can(size, parts, examples, devices, allowed):
+    settings = TrainingSettings(batch_size=size, accumulate_steps=parts)
+    with pytest.raises(UserError, match=rf"config\.training\.batch_size is {size}; .*{allowed}$"):
+        check_batch_size(settings, examples=examples, devices=devices)
+    for named in re.findall(r"\d+", allowed.rpartition(": ")[2]):
+        settings = dataclasses.replace(settings, batch_size=int(named))
+        check_batch_size(settings, examples=examples, devices=devices)
 
 
 def test_a_run_may_get_more_epochs_but_not_fewer(tmp_path):

@@ -112,6 +112,15 @@ def test_warmup_rises_to_the_base_that_poly_starts_from():
     np.testing.assert_allclose(rates[10:], 1e-3 * (1 - np.arange(40) / 40) ** 0.9, rtol=1e-5)
 
 
+@pytest.mark.parametrize("schedule", ["poly", "cosine"])
+def test_the_rate_grows_with_the_batch_if_it_is_for_another_size(schedule):
+    config = make_config(optimizer__schedule=schedule, self_regulation__enabled=True)
+    published = jax.vmap(learning_rate_schedule(config, 3))(np.arange(600))
+    config.training.batch_size, config.optimizer.reference_batch_size = 7, 28
+    scaled = jax.vmap(learning_rate_schedule(config, 3))(np.arange(600))
+    np.testing.assert_allclose(scaled, published / 4, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -10,7 +10,7 @@ import pytest
 
 from dmlcsr_jax.devices import AXIS, local_rows, replicate, shard
 from dmlcsr_jax.evaluation.steps import make_predict_step
-from dmlcsr_jax.losses import LossWeights
+from dmlcsr_jax.losses import LossWeights, Softening
 from dmlcsr_jax.models import DMLCSR, init_variables, parse_logits
 from dmlcsr_jax.models.pretrained import from_torch, to_torch
 from dmlcsr_jax.training.optimizer import OptimizerSettings, make_optimizer
@@ -117,6 +117,44 @@ def test_two_devices_take_the_step_of_one():
     assert two_terms == pytest.approx(one_terms, rel=1e-9)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9), one, two)
     assert int(one.step) == 1
+
+
+@pytest.mark.parametrize("softening", [None, Softening(soften="heads,attention,hard", confidence=0.2)])
+def test_parts_take_the_step_of_the_whole_batch(softening):
+    """In float64, without Lovász, and with images so that all parts have the same statistics.
+
+    Each of the two devices sees one image in both parts. The labels differ, and so do the numbers of pixels that the
+    terms divide by.
+    """
+    rng = np.random.default_rng(0)
+    images = np.repeat(rng.integers(0, 256, (2, 33, 41, 3)), 2, axis=0).astype(np.uint8)
+    labels = np.kron(rng.integers(0, 5, (4, 11, 14)), np.ones((3, 3), int))[:, :, :41].astype(np.uint8)
+    labels[0, :20], labels[1] = 255, 3
+    batch = Batch(images, labels, np.ones(4, bool))
+    options = {
+        "weights": LossWeights(lovasz=0.0),
+        "preprocessing": Preprocessing(),
+        "class_weights": np.linspace(0.5, 2, 5),
+        "softening": softening or Softening(),
+    }
+    with jax.enable_x64(True):
+        model = DMLCSR(5, backbone="tiny", width=8, dual_graph=False, dtype=jnp.float64, axis_name=AXIS)
+        results = []
+        for count, parts in ((1, 1), (2, 2)):
+            devices = jax.devices()[:count]
+            step = make_train_step(model, sgd(), accumulate_steps=parts, devices=devices, **options)
+            state = fresh(init_variables(model, seed=0), devices)
+            if softening:
+                state = replicate(state.replace(teacher=init_variables(model, seed=1), cycle=jnp.asarray(1)), devices)
+            state, terms = step(state, shard(batch, count))
+            results.append((jax.device_get(state), {k: float(v) for k, v in terms.items() if k != "lovasz"}))
+    (whole, whole_terms), (parted, parted_terms) = results
+    assert parted_terms == pytest.approx(whole_terms, rel=1e-9)
+    trees = zip(*((state.params, state.opt_state) for state in (whole, parted)), strict=True)
+    for one, other in trees:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9), one, other)
+    means = (state.batch_stats["encoder"]["bn1"]["mean"] for state in (whole, parted))
+    np.testing.assert_allclose(*(mean / share for mean, share in zip(means, (1 - 0.9, 1 - 0.9**2), strict=True)))
 
 
 def test_predictions_come_back_in_order():

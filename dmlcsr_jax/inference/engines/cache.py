@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterable
 
 from dmlcsr_jax import environment
+from dmlcsr_jax.paths import Path, files_below
 
 _KEPT = 8  # files of each kind
 
@@ -39,9 +40,8 @@ def digest(parts: Iterable[bytes | str]) -> str:
     return result.hexdigest()[:32]
 
 
-def file_parts(path: pathlib.Path) -> Iterable[bytes | str]:
+def file_parts(path: Path) -> Iterable[bytes | str]:
     """The content of a file, or of all files below a folder with their names, for `digest`."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    for file in files:
+    for file in files_below(path) or [path]:
         yield file.relative_to(path).as_posix()
         yield file.read_bytes()

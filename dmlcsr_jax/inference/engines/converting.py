@@ -10,6 +10,7 @@ from dmlcsr_jax.files import replacing
 from dmlcsr_jax.inference.engines import cache
 from dmlcsr_jax.inference.engines.sources import Source
 from dmlcsr_jax.models import TestTimeAugmentation
+from dmlcsr_jax.paths import Path
 
 # The packages that a conversion needs.
 CONVERSION = ("jax", "flax", "onnx", "onnxruntime")
@@ -75,8 +76,8 @@ def _code() -> Iterable[bytes]:
         yield from (path.read_bytes() for path in sorted(_PACKAGE.glob(pattern)))
 
 
-def _read(path: pathlib.Path) -> bytes:
+def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from error
+        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error

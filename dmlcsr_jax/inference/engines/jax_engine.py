@@ -1,7 +1,6 @@
 """JAX: networks from their variables, compiled for whatever JAX runs on, and exported StableHLO."""
 
 import os
-import pathlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import TestTimeAugmentation
+from dmlcsr_jax.paths import as_path
 from dmlcsr_jax.types import Array, Precision, Variables
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class StableHloGraph:
         import jax.export
 
         try:
-            call = jax.export.deserialize(bytearray(pathlib.Path(path).read_bytes())).call
+            call = jax.export.deserialize(bytearray(as_path(path).read_bytes())).call
         except Exception as error:  # a broken file raises many kinds
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(f"{path} cannot be read as StableHLO ({reason[:200]}); export it again") from error

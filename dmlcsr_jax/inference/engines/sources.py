@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import CheckpointMetadata, exported
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.engines import cache
+from dmlcsr_jax.paths import Path, absolute, as_path, reaching
 from dmlcsr_jax.types import Variables
 
 ONNX, STABLEHLO = "model.onnx", "model.stablehlo"
@@ -37,8 +37,8 @@ class Source:
     metadata: CheckpointMetadata
     variables: Callable[[], Variables] | None = None
     content: Callable[[], Iterable[bytes | str]] = tuple
-    onnx: pathlib.Path | None = None
-    stablehlo: pathlib.Path | None = None
+    onnx: Path | None = None
+    stablehlo: Path | None = None
     shipped: bool = False
 
 
@@ -53,7 +53,8 @@ def find_source(path: str | os.PathLike[str], weights: str | None = None) -> Sou
     Raises:
       UserError: there is no network, or what describes it cannot be read.
     """
-    files = exported_files(path)
+    with reaching(path):
+        files = exported_files(path)
     if files:
         return _exported_source(files, weights)
     folder = checkpoints.find_checkpoint(os.fspath(path))
@@ -85,9 +86,9 @@ def _arrays(path: str, tree: Any) -> Iterable[bytes | str]:
         yield array.tobytes()
 
 
-def exported_files(path: str | os.PathLike[str]) -> list[pathlib.Path]:
+def exported_files(path: str | os.PathLike[str]) -> list[Path]:
     """The exported graphs that a path names: a file, or those in a folder without a checkpoint; else none."""
-    path = pathlib.Path(path)
+    path = as_path(path)
     if path.suffix in (".onnx", ".stablehlo") and not path.is_dir():
         return [path]
     if checkpoints.is_exported(path) or (path / "checkpoints").is_dir():
@@ -95,7 +96,7 @@ def exported_files(path: str | os.PathLike[str]) -> list[pathlib.Path]:
     return [file for file in (path / ONNX, path / STABLEHLO) if file.is_file()]
 
 
-def _exported_source(files: Sequence[pathlib.Path], weights: str | None) -> Source:
+def _exported_source(files: Sequence[Path], weights: str | None) -> Source:
     """The source of one file, or of two if both are of the same network."""
     if weights == "teacher":
         raise UserError(f"{files[0]} holds one exported network, and no teacher; leave out --weights")
@@ -107,11 +108,11 @@ def _exported_source(files: Sequence[pathlib.Path], weights: str | None) -> Sour
         _read_metadata(files[0], cards[0]),
         onnx=by_suffix.get(".onnx"),
         stablehlo=by_suffix.get(".stablehlo"),
-        shipped=files[0].absolute().parent.parent == exported.shipped_directory(),
+        shipped=absolute(files[0]).parent.parent == exported.shipped_directory(),
     )
 
 
-def _file_of_same_weights(folder: pathlib.Path) -> pathlib.Path | None:
+def _file_of_same_weights(folder: Path) -> Path | None:
     """The `model.onnx` beside exported weights, if both were exported together."""
     file, stored = folder / ONNX, folder / exported.WEIGHTS
     if not (file.is_file() and stored.is_file() and _card_path(file).is_file()):
@@ -124,11 +125,11 @@ def _origin(card: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(card.get(name) for name in ("metadata", "checkpoint", "weights"))
 
 
-def _card_path(file: pathlib.Path) -> pathlib.Path:
+def _card_path(file: Path) -> Path:
     return file.with_name(f"{file.name}.json")
 
 
-def _read_card(file: pathlib.Path) -> dict[str, Any]:
+def _read_card(file: Path) -> dict[str, Any]:
     path = _card_path(file)
     if not file.is_file():
         raise UserError(f"{file} is not a file; name one that --mode=export wrote")
@@ -142,7 +143,7 @@ def _read_card(file: pathlib.Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read as a model card ({error}); export again") from error
 
 
-def _read_metadata(file: pathlib.Path, card: Mapping[str, Any]) -> CheckpointMetadata:
+def _read_metadata(file: Path, card: Mapping[str, Any]) -> CheckpointMetadata:
     try:
         return CheckpointMetadata.from_json(card["metadata"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:

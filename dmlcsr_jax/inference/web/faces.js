@@ -42,7 +42,8 @@ async function parseFaces(parse, faces, classes, size) {
     }
     faces = again;
   }
-  return good.sort((a, b) => zoomOf(b.matrix) - zoomOf(a.matrix));
+  const kept = withoutDuplicates(good.map(({ face }) => face));  // corrected crops of two may show the same face
+  return good.filter(({ face }) => kept.includes(face)).sort((a, b) => zoomOf(b.matrix) - zoomOf(a.matrix));
 }
 
 // The connected faces of a label map, the largest first.
