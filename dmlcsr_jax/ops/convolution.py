@@ -28,7 +28,7 @@ from dmlcsr_jax.ops.geometry import Geometry, Padding
 Array = jax.Array
 
 _LEAST_PIXELS = 512  # of a batch that pay for the transform of a kernel
-_LEAST_PIXELS_TRANSFORMED = 400  # if it comes transformed; with fewer, reading it takes too long
+_LEAST_PIXELS_TRANSFORMED = 128  # if it comes transformed
 
 
 def convolution(

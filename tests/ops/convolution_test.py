@@ -103,7 +103,7 @@ def test_winograd_agrees_with_lax(channels, dilation, size, monkeypatch):
 
 @pytest.mark.parametrize(
     ("size", "strides", "dilation"),
-    [((30, 19), 1, 1), ((30, 19), 2, 1), ((10, 21), 1, 1), ((20, 11), 1, 2), ((14, 14), 1, 1)],
+    [((30, 19), 1, 1), ((30, 19), 2, 1), ((10, 7), 1, 1), ((9, 8), 1, 2), ((7, 8), 1, 1)],
     ids=["used", "stride", "few pixels", "few dilated", "too few"],
 )
 def test_a_transformed_kernel_changes_nothing(size, strides, dilation):
@@ -116,7 +116,7 @@ def test_a_transformed_kernel_changes_nothing(size, strides, dilation):
     assert np.abs(y - expected).max() <= 1e-4 * np.abs(expected).max()
     # A wrong one shows whether it is used.
     zero = convolution(x, kernel, **options, transformed=[0 * row for row in transformed])
-    assert (np.abs(zero).max() == 0) == (strides == 1 and 2 * size[0] * size[1] >= 400)
+    assert (np.abs(zero).max() == 0) == (strides == 1 and 2 * size[0] * size[1] >= 128)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 64, 64), (3, 3, 1, 64), (3, 3, 64, 19), (7, 7, 64, 64)])
