@@ -7,9 +7,10 @@ differently; `python -m benchmarks.convolution` measures the gain of each method
 
   1x1                   matrix products
   depthwise             sums of shifted images; kernel gradients block by block (depthwise.py)
-  3x3, stride 1         Winograd's algorithm (winograd.py), if there are enough channels to pay for its transforms, and
-                        enough pixels to pay for that of the kernel; fewer if the kernel comes transformed
+  3x3, stride 1         Winograd's algorithm (winograd.py), if there are enough channels to pay for its transforms
   3x3, stride 2         one matrix product for the weight gradient
+
+Winograd's algorithm also needs enough pixels to pay for the transform of the kernel; fewer if that comes transformed.
 
 Every other case, dtype and platform uses `jax.lax.conv_general_dilated` unchanged.
 """
