@@ -25,7 +25,7 @@ from dmlcsr_jax.datasets.label_checks import require_one_palette
 from dmlcsr_jax.datasets.prepared import Dataset
 from dmlcsr_jax.datasets.preparing import Part, make_parts, write_parts
 from dmlcsr_jax.datasets.raw import SPLITS, RawDataset
-from dmlcsr_jax.datasets.summary import SUMMARY, Summary, Tally, count_pixels
+from dmlcsr_jax.datasets.summary import Summary, Tally, count_pixels
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.paths import Path, as_path, files_below, is_remote, reaching, upload
 
@@ -81,7 +81,7 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
                 self._reading.close()
 
     def _dataset(self, directory: Path) -> Dataset:
-        absent = not (directory / SUMMARY if is_remote(directory) else directory).exists()
+        absent = not (directory / copies.SUMMARY if is_remote(directory) else directory).exists()
         try:
             if absent and isinstance(directory, pathlib.Path):
                 with copies.preparing(directory.parent):
@@ -122,7 +122,7 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
     def _require_files(self, directory: Path) -> None:
         splits = self.info.splits
         files = [path for split in splits.values() for path in split.filepaths]
-        missing = [path for path in (*files, directory / SUMMARY) if not as_path(path).exists()]
+        missing = [path for path in (*files, directory / copies.SUMMARY) if not as_path(path).exists()]
         if missing or not splits:
             lost = missing[0] if missing else f"the description in {directory}"
             raise UserError(
@@ -155,7 +155,7 @@ class FaceBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         with tempfile.TemporaryDirectory() as folder:
             local = FaceBuilder(self._raw, data_dir=folder, skip_bad_files=self._skip_bad_files).dataset()
             files = files_below(pathlib.Path(local.directory))
-            files.sort(key=lambda file: (file.name == SUMMARY, file.name != "dataset_info.json"))
+            files.sort(key=lambda file: (file.name == copies.SUMMARY, file.name != "dataset_info.json"))
             upload(files, pathlib.Path(local.directory), directory)
         self.info.read_from_directory(directory)
 

@@ -19,6 +19,7 @@ from dmlcsr_jax.console import print_plain
 from dmlcsr_jax.files import write_text
 from dmlcsr_jax.paths import Path, as_path, files_below, size
 
+SUMMARY = "summary.json"  # of a version; readers lock it
 _RECORD = "source.json"
 
 
@@ -84,9 +85,9 @@ def remove(copy: Path, source: str) -> str:
     try:
         with contextlib.ExitStack() as locks:
             locks.enter_context(preparing(copy, wait=False))
-            for summary in copy.glob("*/summary.json"):
+            for summary in copy.glob(f"*/{SUMMARY}"):
                 fcntl.flock(locks.enter_context(summary.open("r+b")), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for summary in copy.glob("*/summary.json"):  # first out of sight, because removal takes time
+            for summary in copy.glob(f"*/{SUMMARY}"):  # first out of sight, because removal takes time
                 summary.parent.rename(copy / f"incomplete.{summary.parent.name}")
             shutil.rmtree(copy)
     except BlockingIOError:
@@ -99,7 +100,7 @@ def remove(copy: Path, source: str) -> str:
 def reading(directory: str | os.PathLike[str]) -> IO[bytes] | None:
     """A file that keeps prepared data from being removed as long as it is open; None if it cannot be locked."""
     try:
-        file = open(os.path.join(directory, "summary.json"), "rb")  # noqa: SIM115  # closed with its owner
+        file = open(os.path.join(directory, SUMMARY), "rb")  # noqa: SIM115  # closed with its owner
         fcntl.flock(file, fcntl.LOCK_SH)
     except OSError:
         return None

@@ -103,7 +103,7 @@ def read_names(path: pathlib.Path) -> list[str]:
 
 def relabeled_names(folder: pathlib.Path) -> list[str]:
     """The names in a split of HELEN* that have an image or labels."""
-    files = layout.find_files(folder, frozenset({".jpg", ".png"}))
+    files = layout.find_files(folder, {".jpg", ".png"})
     names = {stem.removesuffix(ending) for stem in files for ending in ("_image", "_label") if stem.endswith(ending)}
     if not names:
         raise UserError(f"{folder} has no NAME_image.jpg and NAME_label.png; add them")

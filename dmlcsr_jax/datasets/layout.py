@@ -10,7 +10,7 @@ import hashlib
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NoReturn
 
 from dmlcsr_jax.datasets.formats import describe_endings, image_suffixes
@@ -77,7 +77,7 @@ def find_images(root: pathlib.Path, split: str) -> dict[str, pathlib.Path]:
     return find_files(within if within.is_dir() else folder, image_suffixes())
 
 
-def find_files(folder: pathlib.Path, suffixes: frozenset[str]) -> dict[str, pathlib.Path]:
+def find_files(folder: pathlib.Path, suffixes: Set[str]) -> dict[str, pathlib.Path]:
     """Name -> file, sorted, for the files in a folder and those below it that have one of the suffixes.
 
     A name is the path within the folder, without the suffix.
@@ -137,13 +137,13 @@ def _choose(parent: pathlib.Path, names: Sequence[str], unread: list[str]) -> pa
     return there[0] if there else None
 
 
-def _other_files(folder: pathlib.Path, suffixes: frozenset[str]) -> str:
+def _other_files(folder: pathlib.Path, suffixes: Set[str]) -> str:
     """The other files below a folder, counted by ending."""
     endings = collections.Counter(path.suffix.lower() for path in _walk(folder))
     return describe_endings({ending: count for ending, count in endings.items() if ending not in suffixes})
 
 
-def _refuse_without_files(folder: pathlib.Path, suffixes: frozenset[str]) -> NoReturn:
+def _refuse_without_files(folder: pathlib.Path, suffixes: Set[str]) -> NoReturn:
     others = _other_files(folder, suffixes)
     found = f", only {others}" if others else ""
     kind = "PNG" if suffixes == LABEL_SUFFIXES else "image"

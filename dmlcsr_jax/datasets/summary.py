@@ -8,13 +8,12 @@ import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
-from dmlcsr_jax.datasets.copies import size_text
+from dmlcsr_jax.datasets.copies import SUMMARY, size_text
 from dmlcsr_jax.datasets.label_checks import Palettes, merge_palettes
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.files import write_text
 from dmlcsr_jax.paths import Path, is_remote
 
-SUMMARY = "summary.json"
 _MAX_NAMED = 3  # files of a warning
 _MAX_SHOWN = 10  # messages of each kind on the terminal; the file has all
 
@@ -121,7 +120,7 @@ class Summary:
         for title, lines in (("skipped", self.skipped), ("used, but", remarks)):
             yield from (f"{title}: {line}" for line in lines[:_MAX_SHOWN])
             if len(lines) > _MAX_SHOWN:
-                yield f"{title}: {len(lines) - _MAX_SHOWN} more, all in {directory}/summary.json"
+                yield f"{title}: {len(lines) - _MAX_SHOWN} more, all in {directory}/{SUMMARY}"
         removal = f"gcloud storage rm -r {directory}" if is_remote(directory) else "--mode=prepare --clean"
         yield f"prepared copy: {directory}, {size_text(directory)}; {removal} removes it"
 
