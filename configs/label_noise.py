@@ -33,6 +33,6 @@ def get_config(arg: str = ""):
     config.input.update(scale=0.0, rotation=0.0, flip_probability=0.0)
     config.label_noise.update(share=1.0, boundary=0.01, swap=0.4, drop=0.8)
     config.optimizer.learning_rate = 0.02
-    config.self_regulation.update(epochs_before_cycles=10, cycle_epochs=6)
-    config.training.update(batch_size=16, epochs=100, log_every=40, checkpoint_every=400)
+    config.self_regulation.update(epochs_before_cycles=10, cycle_epochs=5)
+    config.training.update(batch_size=16, epochs=60, log_every=40, checkpoint_every=480)
     return default.finish(config, arg)
