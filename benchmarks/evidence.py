@@ -1,6 +1,6 @@
 """Scores of finished runs as JSON lines, and the tables that are made from them.
 
-    python -m benchmarks.evidence   # rewrites the tables in docs/evidence.md from docs/evidence/*.jsonl
+    python -m benchmarks.evidence   # rewrites the tables in docs/evidence.md and its plots from docs/evidence/*.jsonl
 
 A line is one run: how it was configured, its seed, the commit, and the scores of each evaluation. Runs that differ in
 nothing but their arm and seed make one table.
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict
+from matplotlib.figure import Figure
 from scipy import stats
 
 from benchmarks import workload
@@ -92,14 +93,46 @@ def is_same_run(record: Record, other: Record) -> bool:
     return all(record[name] == other[name] for name in ("arm", "arm_flags", "seed", "configuration", "data"))
 
 
-def tables(records: Iterable[Record]) -> str:
-    """Markdown tables of all records, one for each configuration."""
+def comparisons(records: Iterable[Record]) -> list[list[Record]]:
+    """The records that differ in nothing but their arm and seed, together."""
 
     def key(record: Record) -> str:
         return json.dumps([record[name] for name in ("command", "data", "configuration")], sort_keys=True)
 
     ordered = sorted(records, key=key)  # stable: arms stay in the order in which their first runs ended
-    return "\n\n".join(_table(list(group)) for _, group in itertools.groupby(ordered, key))
+    return [list(group) for _, group in itertools.groupby(ordered, key)]
+
+
+def tables(records: Iterable[Record]) -> str:
+    """Markdown tables of all records, one for each comparison."""
+    return "\n\n".join(_table(group) for group in comparisons(records))
+
+
+def draw_curves(records: Iterable[Record]) -> Figure:
+    """The mean score of every arm and network over the steps, with its standard error; a plot for each comparison."""
+    groups = comparisons(records)
+    figure = Figure(figsize=(6.4 * len(groups), 4.8), layout="constrained")
+    for axes, group in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
+        for color, arm in enumerate(dict.fromkeys(record["arm"] for record in group)):
+            curves = [record["curve"] for record in group if record["arm"] == arm]
+            for network, line in (("student", "-"), ("teacher", "--")):
+                points = _mean_curve(curves, network)
+                if points:
+                    steps, found = zip(*points, strict=True)
+                    mean, error = (np.array([getattr(point, name) for point in found]) for name in ("mean", "error"))
+                    axes.plot(steps, mean, line, color=f"C{color}", label=f"{arm}, {network}")
+                    axes.fill_between(steps, mean - error, mean + error, color=f"C{color}", alpha=0.15, linewidth=0)
+        axes.set(title=group[0]["data"] or "drawn faces", xlabel="step", ylabel="mean F1 (%)")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    return figure
+
+
+def _mean_curve(curves: Sequence[Sequence[Mapping[str, float]]], network: str) -> list[tuple[float, Estimate]]:
+    """Step and score in percent of the evaluations that all these runs have."""
+    scores = [{point["step"]: 100 * point[network] for point in curve if network in point} for curve in curves]
+    steps = sorted(set.intersection(*map(set, scores)))
+    return [(step, estimate([curve[step] for curve in scores])) for step in steps]
 
 
 def _table(records: Sequence[Record]) -> str:
@@ -150,16 +183,16 @@ def _scores(records: Sequence[Record]) -> dict[tuple[str, str], dict[int, dict[s
 
 def _decline(records: Sequence[Record]) -> str:
     """How far the mean curve of these runs falls after its peak."""
-    curves = [{point["step"]: 100 * point["student"] for point in record["curve"]} for record in records]
-    if not curves:
+    if not records:
         return ""
-    steps = sorted(set.intersection(*map(set, curves)))
-    peak = max(steps, key=lambda step: np.mean([curve[step] for curve in curves]))
-    change = estimate([curve[steps[-1]] - curve[peak] for curve in curves])
-    top = np.mean([curve[peak] for curve in curves])
+    points = _mean_curve([record["curve"] for record in records], "student")
+    peak, top = max(points, key=lambda point: point[1].mean)
+    last = points[-1][0]
+    scores = [{point["step"]: 100 * point["student"] for point in record["curve"]} for record in records]
+    change = estimate([curve[last] - curve[peak] for curve in scores])
     return (
-        f"The mean of {records[0]['arm']} peaks at {top:.2f} after step {peak} and changes by "
-        f"{change.mean:+.2f}{_plus_minus(change.error)} (standard error) until step {steps[-1]}."
+        f"The mean of {records[0]['arm']} peaks at {top.mean:.2f} after step {peak} and changes by "
+        f"{change.mean:+.2f}{_plus_minus(change.error)} (standard error) until step {last}."
     )
 
 
@@ -172,12 +205,16 @@ def _ranges(seeds: Iterable[int]) -> str:
 
 
 def main() -> None:
-    """Rewrites the tables of the page."""
+    """Rewrites the tables of the page, and the plot of each file beside it."""
     parser = workload.argument_parser(__doc__)
     parser.add_argument("--evidence", type=pathlib.Path, default=FOLDER, help="the folder of the JSON lines")
     options = parser.parse_args()
-    files = sorted(options.evidence.glob("*.jsonl"))
-    sections = [f"\n## {path.stem}\n\n{tables(read_json_lines(path))}\n" for path in files]
+    sections = []
+    for path in sorted(options.evidence.glob("*.jsonl")):
+        records = read_json_lines(path)
+        draw_curves(records).savefig(path.with_suffix(".png"), dpi=70)
+        plot = f"![Mean F1 over the steps](evidence/{path.stem}.png)"
+        sections.append(f"\n## {path.stem}\n\n{plot}\n\n{tables(records)}\n")
     head = PAGE.read_text().partition(MARK)[0]
     write_text(PAGE, "".join([head, MARK, *sections]))
 

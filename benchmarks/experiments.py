@@ -7,6 +7,8 @@ lines of a file (`evidence.py`) and are not repeated; stopped ones resume.
 import argparse
 import concurrent.futures
 import dataclasses
+import hashlib
+import json
 import os
 import pathlib
 import queue
@@ -59,6 +61,12 @@ class Study:
             "data": pathlib.Path(path.partition("=")[2]).name,
             "configuration": evidence.configuration(self.recipe, self.flags),
         }
+
+    def workdir(self, run: evidence.Record) -> pathlib.Path:
+        """The folder of a run from `record`; a run of another configuration never resumes in it."""
+        what = json.dumps([run["configuration"], run["arm_flags"], run["data"]], sort_keys=True)
+        name = f"{run['arm']}_{run['seed']}_{hashlib.sha256(what.encode()).hexdigest()[:8]}"
+        return self.folder / name.replace(" ", "_")
 
 
 def _without_folder(flag: str) -> str:
@@ -117,7 +125,7 @@ def train_missing(study: Study, options: argparse.Namespace) -> None:
 
 def train(study: Study, run: dict[str, object], cores: "queue.Queue[int]") -> None:
     """Trains a run on a free core, and adds it to the evidence."""
-    workdir = study.folder / f"{run['arm']}_{run['seed']}".replace(" ", "_")
+    workdir = study.workdir(run)
     core, start, commit = cores.get(), time.monotonic(), evidence.commit()
     try:
         flags = [*study.flags, *study.arms[str(run["arm"])], f"--config.seed={run['seed']}"]

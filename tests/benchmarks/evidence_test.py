@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from benchmarks import ablations, evidence, experiments, label_noise
@@ -88,7 +89,17 @@ def test_the_page_keeps_its_head_and_gets_new_tables(tmp_path, monkeypatch):
     evidence.main()
     head, _, tables = page.read_text().partition(evidence.MARK)
     assert head == "# Evidence\n\nHow.\n\n"
-    assert tables == f"\n## label_noise\n\n{evidence.tables(RECORDS)}\n"
+    plot = "![Mean F1 over the steps](evidence/label_noise.png)"
+    assert tables == f"\n## label_noise\n\n{plot}\n\n{evidence.tables(RECORDS)}\n"
+    assert (tmp_path / "lines" / "label_noise.png").stat().st_size > 1000
+
+
+def test_curves_are_means_over_the_steps_that_all_runs_have():
+    figure = evidence.draw_curves([*RECORDS, record("without", 2, [0.34, 0.44])])
+    (axes,) = figure.axes
+    curves = {line.get_label(): line.get_xydata() for line in axes.lines}
+    assert set(curves) == {"without, student", "published, student", "published, teacher"}
+    assert curves["without, student"] == pytest.approx(np.array([[10, 32.0], [20, 42.0]]))
 
 
 @pytest.mark.parametrize("module", [label_noise, ablations], ids=["label_noise", "ablations"])

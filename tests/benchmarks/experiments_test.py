@@ -1,6 +1,7 @@
 """Experiments train what is missing, and nothing twice."""
 
 import argparse
+import dataclasses
 import json
 import subprocess
 
@@ -64,3 +65,10 @@ def test_a_run_that_fails_or_is_stopped_is_no_evidence(study, monkeypatch, resul
     with pytest.raises(SystemExit, match=result[1]):
         experiments.train_missing(study, argparse.Namespace(arms=["with"], seeds=[0]))
     assert not read_json_lines(study.evidence)
+
+
+def test_a_run_of_another_configuration_has_its_own_folder(study):
+    other = dataclasses.replace(study, flags=["--config.training.epochs=4"])
+    runs = [owner.record(arm, seed) for owner in (study, other) for arm in study.arms for seed in (0, 1)]
+    assert len({study.workdir(run) for run in runs}) == len(runs)
+    assert study.workdir(runs[0]) == study.workdir(json.loads(json.dumps(runs[0])))
