@@ -1,7 +1,7 @@
 """Trains a recipe in several ways ("arms") and for several seeds, and keeps the scores of every finished run.
 
-Each run uses one processor core at the lowest priority, and as many run at once as there are cores. Finished runs are
-lines of a file (`evidence.py`) and are not repeated; stopped ones resume.
+On CPUs each run uses one core at the lowest priority, and as many run at once as there are cores; on accelerators one
+runs after the other. Finished runs are lines of a file (`evidence.py`) and are not repeated; stopped ones resume.
 """
 
 import argparse
@@ -116,14 +116,22 @@ def train_missing(study: Study, options: argparse.Namespace) -> None:
         return
     data = [flag for flag in study.flags if flag.startswith("--config.dataset.")]
     call_main("--mode=prepare", f"--config={study.recipe}", *data)  # once, before the runs that share it
-    cores: queue.Queue[int] = queue.Queue()
-    for core in sorted(os.sched_getaffinity(0)):
+    cores: queue.Queue[int | None] = queue.Queue()
+    for core in free_cores():
         cores.put(core)
     with concurrent.futures.ThreadPoolExecutor(cores.qsize()) as pool:
         list(pool.map(lambda run: train(study, run, cores), missing))
 
 
-def train(study: Study, run: dict[str, object], cores: "queue.Queue[int]") -> None:
+def free_cores() -> list[int | None]:
+    """The core of each run that runs at once; a single None, all cores, if there is an accelerator."""
+    # Another process asks, because this one would take the accelerator's memory.
+    command = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    backend = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
+    return [*sorted(os.sched_getaffinity(0))] if backend == "cpu" else [None]
+
+
+def train(study: Study, run: dict[str, object], cores: "queue.Queue[int | None]") -> None:
     """Trains a run on a free core, and adds it to the evidence."""
     workdir = study.workdir(run)
     core, start, commit = cores.get(), time.monotonic(), evidence.commit()

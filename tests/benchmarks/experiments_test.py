@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import subprocess
 
 import pytest
@@ -33,6 +34,7 @@ class Trainings(list):
     def __call__(self, *arguments, core=None):
         if "--mode=prepare" in arguments:
             return
+        assert core == 1
         self.append(arguments)
         workdir = next(argument.partition("=")[2] for argument in arguments if argument.startswith("--workdir="))
         assert workdir.startswith(str(self._folder))
@@ -46,6 +48,7 @@ class Trainings(list):
 def test_only_missing_runs_are_trained(study, monkeypatch):
     trained = Trainings(study.folder)
     monkeypatch.setattr(experiments, "call_main", trained)
+    monkeypatch.setattr(experiments, "free_cores", lambda: [1])
     experiments.train_missing(study, argparse.Namespace(arms=["without"], seeds=[0, 1]))
     assert len(trained) == 2
     experiments.train_missing(study, argparse.Namespace(arms=["without", "with"], seeds=[0, 1]))
@@ -61,10 +64,18 @@ def test_only_missing_runs_are_trained(study, monkeypatch):
 @pytest.mark.parametrize("result", [(1, "broken"), (0, "stopped by SIGTERM after step 5; the same command resumes")])
 def test_a_run_that_fails_or_is_stopped_is_no_evidence(study, monkeypatch, result):
     done = subprocess.CompletedProcess([], *result)
+    monkeypatch.setattr(experiments, "free_cores", lambda: [None])
     monkeypatch.setattr(experiments.subprocess, "run", lambda *arguments, **options: done)
     with pytest.raises(SystemExit, match=result[1]):
         experiments.train_missing(study, argparse.Namespace(arms=["with"], seeds=[0]))
     assert not read_json_lines(study.evidence)
+
+
+@pytest.mark.parametrize(("backend", "cores"), [("cpu", sorted(os.sched_getaffinity(0))), ("gpu", [None])])
+def test_an_accelerator_trains_one_run_at_a_time(monkeypatch, backend, cores):
+    asked = subprocess.CompletedProcess([], 0, f"{backend}\n")
+    monkeypatch.setattr(experiments.subprocess, "run", lambda *arguments, **options: asked)
+    assert experiments.free_cores() == cores
 
 
 def test_a_run_of_another_configuration_has_its_own_folder(study):
