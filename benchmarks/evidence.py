@@ -99,7 +99,8 @@ def comparisons(records: Iterable[Record]) -> list[list[Record]]:
     def key(record: Record) -> str:
         return json.dumps([record[name] for name in ("command", "data", "configuration")], sort_keys=True)
 
-    ordered = sorted(records, key=key)  # stable: arms stay in the order in which their first runs ended
+    # Stable: after the baseline, arms stay in the order in which their first runs ended.
+    ordered = sorted(records, key=lambda record: (key(record), record["arm"] != record["baseline"]))
     return [list(group) for _, group in itertools.groupby(ordered, key)]
 
 

@@ -11,19 +11,27 @@ docs/evidence/label_noise.jsonl and are not repeated; stopped ones resume.
 
 from benchmarks import experiments
 
-_PROBABILITIES = "--config.self_regulation.target=probabilities"
+_TARGET = "--config.self_regulation.target="
+_SOFTEN = "--config.self_regulation.soften="
+_PROBABILITIES = [f"{_TARGET}probabilities", f"{_SOFTEN}heads"]
 ARMS = {
     "without": ["--config.self_regulation.enabled=False"],
     "cycles": ["--config.self_regulation.self_ensemble=False", "--config.self_regulation.distillation=False"],
     "average": ["--config.self_regulation.distillation=False"],
-    "published": ["--config.self_regulation.target=logits"],
-    "probabilities": [_PROBABILITIES],
-    "attention": [_PROBABILITIES, "--config.self_regulation.soften=heads,attention"],
-    "hard": [_PROBABILITIES, "--config.self_regulation.soften=heads,hard"],
-    "floor": [_PROBABILITIES, "--config.self_regulation.label_floor=0.3"],
-    "flip": [_PROBABILITIES, "--config.self_regulation.flip_teacher=True"],
-    "restart": [_PROBABILITIES, "--config.self_regulation.restart=True"],
-    "everything": [_PROBABILITIES, "--config.self_regulation.soften=heads,attention,hard"],
+    "published": [f"{_TARGET}logits", f"{_SOFTEN}heads"],
+    "probabilities": _PROBABILITIES,
+    "attention": [f"{_TARGET}probabilities", f"{_SOFTEN}heads,attention"],
+    "hard": [f"{_TARGET}probabilities", f"{_SOFTEN}heads,hard"],
+    "floor": [*_PROBABILITIES, "--config.self_regulation.label_floor=0.3"],
+    "flip": [*_PROBABILITIES, "--config.self_regulation.flip_teacher=True"],
+    "restart": [*_PROBABILITIES, "--config.self_regulation.restart=True"],
+    "everything": [f"{_TARGET}probabilities", f"{_SOFTEN}heads,attention,hard"],
+    "everything, logits": [f"{_TARGET}logits", f"{_SOFTEN}heads,attention,hard"],
+    "everything, restart": [
+        f"{_TARGET}probabilities",
+        f"{_SOFTEN}heads,attention,hard",
+        "--config.self_regulation.restart=True",
+    ],
 }
 
 
