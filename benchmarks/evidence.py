@@ -10,6 +10,7 @@ import itertools
 import json
 import pathlib
 import subprocess
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -112,8 +113,10 @@ def tables(records: Iterable[Record]) -> str:
 def draw_curves(records: Iterable[Record]) -> Figure:
     """The mean score of every arm and network over the steps, with its standard error; a plot for each comparison."""
     groups = comparisons(records)
-    figure = Figure(figsize=(6.4 * len(groups), 4.8), layout="constrained")
-    for axes, group in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
+    columns = min(len(groups), 2)
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(6.4 * columns, 4.8 * rows), layout="constrained")
+    for axes, group in zip(figure.subplots(rows, columns, squeeze=False).flat, groups, strict=False):
         for color, arm in enumerate(dict.fromkeys(record["arm"] for record in group)):
             curves = [record["curve"] for record in group if record["arm"] == arm]
             for network, line in (("student", "-"), ("teacher", "--")):
@@ -123,9 +126,13 @@ def draw_curves(records: Iterable[Record]) -> Figure:
                     mean, error = (np.array([getattr(point, name) for point in found]) for name in ("mean", "error"))
                     axes.plot(steps, mean, line, color=f"C{color}", label=f"{arm}, {network}")
                     axes.fill_between(steps, mean - error, mean + error, color=f"C{color}", alpha=0.15, linewidth=0)
-        axes.set(title=group[0]["data"] or "drawn faces", xlabel="step", ylabel="mean F1 (%)")
+        flags = textwrap.fill(group[0]["command"].partition(" -- ")[2].replace("--config.", ""), 80)
+        axes.set_title(f"{group[0]['data'] or 'drawn faces'}\n{flags}", fontsize=8)
+        axes.set(xlabel="step", ylabel="mean F1 (%)")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
+    for axes in figure.axes[len(groups) :]:
+        axes.remove()
     return figure
 
 
@@ -213,7 +220,7 @@ def main() -> None:
     sections = []
     for path in sorted(options.evidence.glob("*.jsonl")):
         records = read_json_lines(path)
-        draw_curves(records).savefig(path.with_suffix(".png"), dpi=70)
+        draw_curves(records).savefig(path.with_suffix(".png"), dpi=90)
         plot = f"![Mean F1 over the steps](evidence/{path.stem}.png)"
         sections.append(f"\n## {path.stem}\n\n{plot}\n\n{tables(records)}\n")
     head = PAGE.read_text().partition(MARK)[0]
