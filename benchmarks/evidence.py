@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -26,6 +27,7 @@ from dmlcsr_jax.recipes import read_config
 
 FOLDER = pathlib.Path("docs/evidence")
 PAGE = pathlib.Path("docs/evidence.md")
+COLORS = colormaps["tab20"]  # as many colors as arms, and more
 MARK = "<!-- python -m benchmarks.evidence writes what follows -->\n"
 # Fields that say where and when, not what is learned.
 _SILENT = ("seed", "profile", "dataset.path", "dataset.data_dir", "input.num_workers", "training.log_every")
@@ -111,7 +113,10 @@ def tables(records: Iterable[Record]) -> str:
 
 
 def draw_curves(records: Iterable[Record]) -> Figure:
-    """The mean score of every arm and network over the steps, with its standard error; a plot for each comparison."""
+    """The mean score of every arm over the steps, with its standard error; a plot for each comparison.
+
+    Students' lines are solid, teachers' dashed.
+    """
     groups = comparisons(records)
     columns = min(len(groups), 2)
     rows = -(-len(groups) // columns)
@@ -124,13 +129,15 @@ def draw_curves(records: Iterable[Record]) -> Figure:
                 if points:
                     steps, found = zip(*points, strict=True)
                     mean, error = (np.array([getattr(point, name) for point in found]) for name in ("mean", "error"))
-                    axes.plot(steps, mean, line, color=f"C{color}", label=f"{arm}, {network}")
-                    axes.fill_between(steps, mean - error, mean + error, color=f"C{color}", alpha=0.15, linewidth=0)
+                    axes.plot(steps, mean, line, color=COLORS(color), label=f"{arm}, {network}")
+                    axes.fill_between(steps, mean - error, mean + error, color=COLORS(color), alpha=0.15, linewidth=0)
         flags = textwrap.fill(group[0]["command"].partition(" -- ")[2].replace("--config.", ""), 80)
         axes.set_title(f"{group[0]['data'] or 'drawn faces'}\n{flags}", fontsize=8)
         axes.set(xlabel="step", ylabel="mean F1 (%)")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
+        students = [line for line in axes.lines if line.get_linestyle() == "-"]
+        names = [str(line.get_label()).removesuffix(", student") for line in students]
+        axes.legend(students, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     for axes in figure.axes[len(groups) :]:
         axes.remove()
     return figure
@@ -221,7 +228,7 @@ def main() -> None:
     for path in sorted(options.evidence.glob("*.jsonl")):
         records = read_json_lines(path)
         draw_curves(records).savefig(path.with_suffix(".png"), dpi=90)
-        plot = f"![Mean F1 over the steps](evidence/{path.stem}.png)"
+        plot = f"![Mean F1 over the steps; teachers' lines are dashed](evidence/{path.stem}.png)"
         sections.append(f"\n## {path.stem}\n\n{plot}\n\n{tables(records)}\n")
     head = PAGE.read_text().partition(MARK)[0]
     write_text(PAGE, "".join([head, MARK, *sections]))

@@ -89,7 +89,7 @@ def test_the_page_keeps_its_head_and_gets_new_tables(tmp_path, monkeypatch):
     evidence.main()
     head, _, tables = page.read_text().partition(evidence.MARK)
     assert head == "# Evidence\n\nHow.\n\n"
-    plot = "![Mean F1 over the steps](evidence/label_noise.png)"
+    plot = "![Mean F1 over the steps; teachers' lines are dashed](evidence/label_noise.png)"
     assert tables == f"\n## label_noise\n\n{plot}\n\n{evidence.tables(RECORDS)}\n"
     assert (tmp_path / "lines" / "label_noise.png").stat().st_size > 1000
 
