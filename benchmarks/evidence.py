@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -121,33 +122,43 @@ def draw_curves(records: Iterable[Record]) -> Figure:
     columns = min(len(groups), 2)
     rows = -(-len(groups) // columns)
     figure = Figure(figsize=(6.4 * columns, 4.8 * rows), layout="constrained")
-    for axes, group in zip(figure.subplots(rows, columns, squeeze=False).flat, groups, strict=False):
-        for color, arm in enumerate(dict.fromkeys(record["arm"] for record in group)):
+    cells = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, group in zip(cells, groups, strict=False):
+        arms = list(dict.fromkeys(record["arm"] for record in group))
+        for color, arm in enumerate(arms):
             curves = [record["curve"] for record in group if record["arm"] == arm]
             for network, line in (("student", "-"), ("teacher", "--")):
-                points = _mean_curve(curves, network)
-                if points:
-                    steps, found = zip(*points, strict=True)
-                    mean, error = (np.array([getattr(point, name) for point in found]) for name in ("mean", "error"))
-                    axes.plot(steps, mean, line, color=COLORS(color), label=f"{arm}, {network}")
-                    axes.fill_between(steps, mean - error, mean + error, color=COLORS(color), alpha=0.15, linewidth=0)
+                _draw_mean(axes, _mean_curve(curves, network), line, color=COLORS(color), label=f"{arm}, {network}")
         flags = textwrap.fill(group[0]["command"].partition(" -- ")[2].replace("--config.", ""), 80)
         axes.set_title(f"{group[0]['data'] or 'drawn faces'}\n{flags}", fontsize=8)
         axes.set(xlabel="step", ylabel="mean F1 (%)")
         axes.grid(alpha=0.3)
-        students = [line for line in axes.lines if line.get_linestyle() == "-"]
-        names = [str(line.get_label()).removesuffix(", student") for line in students]
-        axes.legend(students, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    for axes in figure.axes[len(groups) :]:
+        students = [line for line in axes.lines if line.get_linestyle() == "-"]  # every arm has one
+        axes.legend(students, arms, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    for axes in cells:
         axes.remove()
     return figure
 
 
+def _draw_mean(axes: Axes, points: Sequence[tuple[float, Estimate]], line: str, *, color: Any, label: str) -> None:
+    """A line of the means and a band of their standard errors; nothing without points."""
+    if points:
+        steps, found = zip(*points, strict=True)
+        mean, error = (np.array([getattr(point, name) for point in found]) for name in ("mean", "error"))
+        axes.plot(steps, mean, line, color=color, label=label)
+        axes.fill_between(steps, mean - error, mean + error, color=color, alpha=0.15, linewidth=0)
+
+
 def _mean_curve(curves: Sequence[Sequence[Mapping[str, float]]], network: str) -> list[tuple[float, Estimate]]:
     """Step and score in percent of the evaluations that all these runs have."""
-    scores = [{point["step"]: 100 * point[network] for point in curve if network in point} for curve in curves]
+    scores = [_percent(curve, network) for curve in curves]
     steps = sorted(set.intersection(*map(set, scores)))
     return [(step, estimate([curve[step] for curve in scores])) for step in steps]
+
+
+def _percent(curve: Iterable[Mapping[str, float]], network: str) -> dict[float, float]:
+    """Step -> score in percent of the evaluations that have this network."""
+    return {point["step"]: 100 * point[network] for point in curve if network in point}
 
 
 def _table(records: Sequence[Record]) -> str:
@@ -188,7 +199,7 @@ def _scores(records: Sequence[Record]) -> dict[tuple[str, str], dict[int, dict[s
     found: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
     for record in records:
         for network in _NETWORKS:
-            curve = [100 * point[network] for point in record["curve"] if network in point]
+            curve = [*_percent(record["curve"], network).values()]
             if curve:
                 by_seed = found.setdefault((record["arm"], network), {})
                 by_seed[record["seed"]] = {"last": curve[-1], "best": max(curve)}
@@ -200,11 +211,11 @@ def _decline(records: Sequence[Record]) -> str:
     """How far the mean curve of these runs falls after its peak."""
     if not records:
         return ""
-    points = _mean_curve([record["curve"] for record in records], "student")
+    curves = [record["curve"] for record in records]
+    points = _mean_curve(curves, "student")
     peak, top = max(points, key=lambda point: point[1].mean)
     last = points[-1][0]
-    scores = [{point["step"]: 100 * point["student"] for point in record["curve"]} for record in records]
-    change = estimate([curve[last] - curve[peak] for curve in scores])
+    change = estimate([scores[last] - scores[peak] for scores in (_percent(curve, "student") for curve in curves)])
     return (
         f"The mean of {records[0]['arm']} peaks at {top.mean:.2f} after step {peak} and changes by "
         f"{change.mean:+.2f}{_plus_minus(change.error)} (standard error) until step {last}."

@@ -14,6 +14,8 @@ from benchmarks import experiments
 _TARGET = "--config.self_regulation.target="
 _SOFTEN = "--config.self_regulation.soften="
 _PROBABILITIES = [f"{_TARGET}probabilities", f"{_SOFTEN}heads"]
+_EVERYTHING = [f"{_TARGET}probabilities", f"{_SOFTEN}heads,attention,hard"]
+_RESTART = "--config.self_regulation.restart=True"
 ARMS = {
     "without": ["--config.self_regulation.enabled=False"],
     "cycles": ["--config.self_regulation.self_ensemble=False", "--config.self_regulation.distillation=False"],
@@ -24,14 +26,10 @@ ARMS = {
     "hard": [f"{_TARGET}probabilities", f"{_SOFTEN}heads,hard"],
     "floor": [*_PROBABILITIES, "--config.self_regulation.label_floor=0.3"],
     "flip": [*_PROBABILITIES, "--config.self_regulation.flip_teacher=True"],
-    "restart": [*_PROBABILITIES, "--config.self_regulation.restart=True"],
-    "everything": [f"{_TARGET}probabilities", f"{_SOFTEN}heads,attention,hard"],
+    "restart": [*_PROBABILITIES, _RESTART],
+    "everything": _EVERYTHING,
     "everything, logits": [f"{_TARGET}logits", f"{_SOFTEN}heads,attention,hard"],
-    "everything, restart": [
-        f"{_TARGET}probabilities",
-        f"{_SOFTEN}heads,attention,hard",
-        "--config.self_regulation.restart=True",
-    ],
+    "everything, restart": [*_EVERYTHING, _RESTART],
 }
 
 
