@@ -29,6 +29,7 @@ ARMS = {
     "restart": [*_PROBABILITIES, _RESTART],
     "everything": _EVERYTHING,
     "everything, logits": [f"{_TARGET}logits", f"{_SOFTEN}heads,attention,hard"],
+    "attention, restart": [f"{_TARGET}probabilities", f"{_SOFTEN}heads,attention", _RESTART],
     "everything, restart": [*_EVERYTHING, _RESTART],
 }
 
