@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dmlcsr_jax import processor
 from dmlcsr_jax.datasets.faces import draw_face
-from dmlcsr_jax.inference.engines import processor
 from dmlcsr_jax.models import DMLCSR, init_variables
 from dmlcsr_jax.models.backbones import BACKBONES
 

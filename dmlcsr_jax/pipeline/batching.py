@@ -6,7 +6,6 @@ Grain handles pieces of batches instead of single examples, which saves most of 
 import atexit
 import contextlib
 import functools
-import os
 import sys
 import weakref
 from collections.abc import Callable, Generator, Sequence
@@ -19,6 +18,7 @@ import grain.experimental
 import numpy as np
 from absl import flags
 
+from dmlcsr_jax.processor import usable_cores
 from dmlcsr_jax.types import Batch
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def in_batches(
     """
     # The fewest pieces of equal length that leave no worker without one.
     pieces = next(n for n in range(1, batch_size + 1) if batch_size % n == 0 and n >= min(num_workers, batch_size))
-    load_piece = functools.partial(_load_piece, load=load, size=size, threads=1 if num_workers else _cores())
+    load_piece = functools.partial(_load_piece, load=load, size=size, threads=1 if num_workers else usable_cores())
     source = grain.MapDataset.source(_Pieces(order, batch_size // pieces)).map(load_piece)
     loaded = _in_processes(source, num_workers) if num_workers else _in_threads(source)
     batches = loaded.batch(pieces, batch_fn=_join)
@@ -139,11 +139,6 @@ def _in_processes(source: grain.MapDataset[T], num_workers: int) -> grain.IterDa
 def _use_one_core(worker: int, workers: int) -> None:
     """Turns off OpenCV's threads in a worker, which would only compete with the other workers."""
     cv2.setNumThreads(1)
-
-
-def _cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache

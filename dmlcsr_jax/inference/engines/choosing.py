@@ -10,12 +10,12 @@ from typing import get_args
 
 import numpy as np
 
-from dmlcsr_jax import __version__
+from dmlcsr_jax import __version__, processor
 from dmlcsr_jax.console import console
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.fields import check_choice
 from dmlcsr_jax.files import write_text
-from dmlcsr_jax.inference.engines import cache, processor
+from dmlcsr_jax.inference.engines import cache
 from dmlcsr_jax.inference.engines.base import Engine, refuse_scales
 from dmlcsr_jax.inference.engines.creating import Job
 from dmlcsr_jax.inference.engines.sources import Source

@@ -4,8 +4,8 @@ import dataclasses
 import importlib.util
 from collections.abc import Sequence
 
+from dmlcsr_jax import processor
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.inference.engines import processor
 from dmlcsr_jax.inference.engines.base import Engine, GraphEngine
 from dmlcsr_jax.inference.engines.converting import CONVERSION, onnx_graphs
 from dmlcsr_jax.inference.engines.jax_engine import JaxEngine, StableHloGraph

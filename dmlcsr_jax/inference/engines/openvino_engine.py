@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dmlcsr_jax import processor
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.inference.engines import cache, processor
+from dmlcsr_jax.inference.engines import cache
 from dmlcsr_jax.types import Precision
 
 if TYPE_CHECKING:

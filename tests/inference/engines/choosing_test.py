@@ -8,11 +8,12 @@ import jax
 import numpy as np
 import pytest
 
+from dmlcsr_jax import processor
 from dmlcsr_jax.checkpoints import exported
 from dmlcsr_jax.datasets.faces import draw_face
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference import FaceParser
-from dmlcsr_jax.inference.engines import choosing, converting, creating, processor
+from dmlcsr_jax.inference.engines import choosing, converting, creating
 from dmlcsr_jax.inference.engines.openvino_engine import computes_bfloat16
 from tests.shipped import write_exported
 
