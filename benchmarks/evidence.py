@@ -108,9 +108,15 @@ def comparisons(records: Iterable[Record]) -> list[list[Record]]:
     return [list(group) for _, group in itertools.groupby(ordered, key)]
 
 
-def tables(records: Iterable[Record]) -> str:
-    """Markdown tables of all records, one for each comparison."""
-    return "\n\n".join(_table(group) for group in comparisons(records))
+def tables(records: Iterable[Record], against: str = "") -> str:
+    """Markdown tables of all records, one for each comparison.
+
+    Args:
+      records: the runs.
+      against: the arm that the others are compared with, each network with the same one of this arm if it has it; ""
+        for the records' own baseline.
+    """
+    return "\n\n".join(_table(group, against or group[0]["baseline"]) for group in comparisons(records))
 
 
 def draw_curves(records: Iterable[Record]) -> Figure:
@@ -161,8 +167,7 @@ def _percent(curve: Iterable[Mapping[str, float]], network: str) -> dict[float, 
     return {point["step"]: 100 * point[network] for point in curve if network in point}
 
 
-def _table(records: Sequence[Record]) -> str:
-    baseline = records[0]["baseline"]
+def _table(records: Sequence[Record], baseline: str) -> str:
     scores = _scores(records)
     seeds = {record["seed"] for record in records}
     hours = sum(record["seconds"] for record in records) / 3600
@@ -176,8 +181,8 @@ def _table(records: Sequence[Record]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for (arm, network), by_seed in scores.items():
-        reference = scores.get((baseline, "student"), {})
-        pairs = [seed for seed in by_seed if seed in reference and (arm, network) != (baseline, "student")]
+        reference = scores.get((baseline, network)) or scores.get((baseline, "student"), {})
+        pairs = [seed for seed in by_seed if seed in reference and arm != baseline]
         cells = []
         for which in ("last", "best"):
             own = estimate([by_seed[seed][which] for seed in by_seed])

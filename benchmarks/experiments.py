@@ -92,6 +92,7 @@ def main(doc: str | None, module: str, recipe: str, arms: Arms, *, seeds: int) -
     parser.add_argument("--evidence", type=pathlib.Path, default=evidence.FOLDER / f"{module}.jsonl", help="scores")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs", module), help="of all workdirs")
     parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("--against", choices=list(arms), default=next(iter(arms)), help="the arm to compare with")
     parser.add_argument("flags", nargs="*", help="for main.py, such as --config.training.epochs=40, after --")
     options = parser.parse_args()
     study = Study(
@@ -104,7 +105,8 @@ def main(doc: str | None, module: str, recipe: str, arms: Arms, *, seeds: int) -
     )
     if not options.table:
         train_missing(study, options)
-    console.print(evidence.tables(read_json_lines(options.evidence)), soft_wrap=True, markup=False, highlight=False)
+    text = evidence.tables(read_json_lines(options.evidence), options.against)
+    console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def train_missing(study: Study, options: argparse.Namespace) -> None:

@@ -24,8 +24,6 @@ ARMS = {
     "probabilities": _PROBABILITIES,
     "attention": [f"{_TARGET}probabilities", f"{_SOFTEN}heads,attention"],
     "hard": [f"{_TARGET}probabilities", f"{_SOFTEN}heads,hard"],
-    "floor": [*_PROBABILITIES, "--config.self_regulation.label_floor=0.3"],
-    "flip": [*_PROBABILITIES, "--config.self_regulation.flip_teacher=True"],
     "restart": [*_PROBABILITIES, _RESTART],
     "everything": _EVERYTHING,
     "everything, logits": [f"{_TARGET}logits", f"{_SOFTEN}heads,attention,hard"],

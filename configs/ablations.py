@@ -14,6 +14,6 @@ def get_config(arg: str = ""):
     config.model.update(backbone="tiny", width=16)
     config.optimizer.learning_rate = 0.05
     config.self_regulation.enabled = False
-    config.training.update(batch_size=16, epochs=25, log_every=50, checkpoint_every=500)
+    config.training.update(batch_size=16, epochs=15, log_every=50, checkpoint_every=500)
     config.evaluation.update(every_epochs=5, batch_size=50)
     return default.finish(config, arg)

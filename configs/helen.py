@@ -17,4 +17,6 @@ from dmlcsr_jax.configs import default
 
 
 def get_config(arg: str = ""):
-    return default.get_config(arg, dataset="helen")
+    config = default.get_config(arg, dataset="helen")
+    config.self_regulation.update(target="logits", soften="heads")
+    return config

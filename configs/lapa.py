@@ -16,4 +16,6 @@ from dmlcsr_jax.configs import default
 
 
 def get_config(arg: str = ""):
-    return default.get_config(arg, dataset="lapa")
+    config = default.get_config(arg, dataset="lapa")
+    config.self_regulation.update(target="logits", soften="heads")
+    return config

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from dmlcsr_jax.checkpoints import exported
-from dmlcsr_jax.losses import multi_task_loss
+from dmlcsr_jax.losses import Softening, multi_task_loss
 from dmlcsr_jax.models import create_model, init_variables
 from dmlcsr_jax.training.experiment import Experiment
 from dmlcsr_jax.training.optimizer import make_optimizer, make_schedule
@@ -69,6 +69,12 @@ def test_default_is_the_published_network():
     model = create_model(19, **Experiment.from_config(get_config("default.py")).model)
     variables = jax.eval_shape(lambda: init_variables(model, seed=0))
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 68_565_514
+
+
+@pytest.mark.parametrize("name", ["celebamask_hq.py", "lapa.py", "helen.py"])
+def test_benchmarks_soften_labels_as_published(name):
+    regulation = Experiment.from_config(get_config(name)).regulation
+    assert regulation.softening == Softening() and not regulation.restart
 
 
 def test_the_second_run_of_the_portrait_recipe_has_the_same_network():

@@ -25,7 +25,6 @@ class Softening:
         "hard": the label of every hard term (Lovász, the attention terms, edges) is `confident_labels`, also in the
         logged cross-entropy.
       confidence: the teacher's probability above which "hard" trusts it, 0..1.
-      label_floor: the label's share does not fall below this, 0..1.
 
     Raises:
       FieldError: a field is none of these.
@@ -34,14 +33,12 @@ class Softening:
     target: Target = "logits"
     soften: str = "heads"
     confidence: float = 0.8
-    label_floor: float = 0.0
 
     def __post_init__(self):
         check_choice("target", self.target, get_args(Target))
         if not set(self.soften.split(",")) <= set(_SOFTENED):
             raise FieldError(f"soften is {self.soften!r}; it can be {', '.join(_SOFTENED)}, or some, joined by commas")
         check_range("confidence", self.confidence, at_least=0, at_most=1)
-        check_range("label_floor", self.label_floor, at_least=0, at_most=1)
 
     def softens(self, name: str) -> bool:
         """Whether `soften` lists this name."""
@@ -62,7 +59,6 @@ def soften_labels(
     Returns:
       The labels of the hard terms, and the log probabilities that soft terms compare with, shaped like `teacher`.
     """
-    cycle = jnp.minimum(cycle, 1 / softening.label_floor - 1) if softening.label_floor else cycle
     parsing = soft_target(teacher.parsing, labels, cycle, softening.target)
     if softening.softens("hard"):
         labels = confident_labels(labels, parsing, teacher.parsing, softening.confidence)

@@ -60,7 +60,6 @@ def train(experiment: Experiment, plan: Plan, workdir: Path, evaluate: Evaluate)
         distillation=regulation.distillation,
         class_weights=plan.class_weights,
         softening=regulation.softening,
-        flip_table=plan.metadata.spec.flip_table() if regulation.flip_teacher else None,
         accumulate_steps=settings.accumulate_steps,
     )
     statistics_step = make_statistics_step(plan.model, preprocessing=preprocessing)

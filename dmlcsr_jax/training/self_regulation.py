@@ -26,8 +26,7 @@ class SelfRegulation:
       learning_rate_factor: each cycle restarts at this share of the learning rate.
       self_ensemble: whether the student joins the teacher's average at the end of each; if False, it replaces it.
       distillation: whether the teacher softens the labels.
-      target, soften, confidence, label_floor: how; see `losses.Softening`.
-      flip_teacher: whether the teacher also sees the mirror image, and both its views are averaged.
+      target, soften, confidence: how; see `losses.Softening`.
       restart: whether the student goes on from the teacher after each cycle.
 
     Raises:
@@ -40,11 +39,9 @@ class SelfRegulation:
     learning_rate_factor: float = 0.5
     self_ensemble: bool = True
     distillation: bool = True
-    target: Target = "logits"
-    soften: str = "heads"
+    target: Target = "probabilities"
+    soften: str = "heads,attention"
     confidence: float = 0.8
-    label_floor: float = 0.0
-    flip_teacher: bool = False
     restart: bool = False
 
     def __post_init__(self):
@@ -56,9 +53,7 @@ class SelfRegulation:
     @property
     def softening(self) -> Softening:
         """What the teacher does to the labels."""
-        return Softening(
-            target=self.target, soften=self.soften, confidence=self.confidence, label_floor=self.label_floor
-        )
+        return Softening(target=self.target, soften=self.soften, confidence=self.confidence)
 
 
 def ends_cycle(step: int, regulation: SelfRegulation, epoch_steps: int) -> bool:

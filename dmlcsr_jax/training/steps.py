@@ -9,7 +9,6 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from dmlcsr_jax.devices import AXIS, keep_global
@@ -36,7 +35,6 @@ def make_train_step(
     distillation: bool = True,
     class_weights: Array | None = None,
     softening: Softening = Softening(),
-    flip_table: np.ndarray | None = None,
     accumulate_steps: int = 1,
     devices: Sequence[Device] | None = None,
 ) -> TrainStep:
@@ -58,7 +56,6 @@ def make_train_step(
       distillation: if False, the teacher is ignored.
       class_weights: [C] float of the loss; see `multi_task_loss`.
       softening: what the teacher does to the labels.
-      flip_table: `FaceSpec.flip_table()` if the teacher averages the image and its mirror image.
       accumulate_steps: number of parts; it divides the images of each device.
       devices: all of them unless named.
 
@@ -71,7 +68,7 @@ def make_train_step(
         teacher = None
         if distillation and state.teacher is not None:
             images = normalize(part.images, preprocessing, model.dtype)
-            teacher = teacher_predictions(model, state.teacher, images, flip_table)
+            teacher = cast(Predictions, model.apply(state.teacher, images, train=False))
         counts = count_pixels(
             part.labels,
             num_classes=model.num_classes,
@@ -136,26 +133,6 @@ def _scan(
 def _mean(tree: PyTree) -> PyTree:
     """The mean over the parts, which are the leading axis."""
     return jax.tree.map(lambda x: x.mean(0), tree)
-
-
-def teacher_predictions(
-    model: DMLCSR, teacher: Variables, images: jax.Array, flip_table: np.ndarray | None
-) -> Predictions:
-    """The teacher's logits; with a `flip_table`, logits of the mean probabilities of images and mirror images."""
-    found = cast(Predictions, model.apply(teacher, images, train=False))
-    if flip_table is None:
-        return found
-    mirrored = cast(Predictions, model.apply(teacher, images[:, :, ::-1], train=False))
-    has_edges = found.binary_edge is not None
-    tables = Predictions(flip_table, np.arange(2) if has_edges else None, flip_table if has_edges else None)
-    return jax.tree.map(_mean_probabilities, found, mirrored, tables)
-
-
-def _mean_probabilities(logits: jax.Array, mirrored: jax.Array, flip_table: np.ndarray) -> jax.Array:
-    """Logits whose probabilities are the mean of those of an image and its mirror image."""
-    classes = np.asarray(flip_table[: logits.shape[-1]], np.int32)
-    views = (jax.nn.log_softmax(view.astype(jnp.float32)) for view in (logits, mirrored[:, :, ::-1][..., classes]))
-    return jnp.logaddexp(*views) - jnp.log(2.0)
 
 
 def make_statistics_step(

@@ -46,8 +46,6 @@ _LATER_FIELDS = {
     "self_regulation.target": "logits",
     "self_regulation.soften": "heads",
     "self_regulation.confidence": 0.8,
-    "self_regulation.label_floor": 0.0,
-    "self_regulation.flip_teacher": False,
     "self_regulation.restart": False,
     "optimizer.name": "sgd",
     "optimizer.backbone_factor": 1.0,

@@ -54,6 +54,16 @@ def test_a_table_has_means_and_paired_differences():
     assert rows["published, student"][2] == "+4.00 ± 25.41"
 
 
+def test_a_table_against_an_arm_compares_the_same_networks():
+    more = [record("restart", seed, [0.30, 0.44], [0.35, 0.44]) for seed in (0, 2)]
+    text = evidence.tables([*RECORDS, *more], against="published")
+    rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in table_rows(text)}
+    teacher, student = (evidence.estimate(gains) for gains in ([2.0, -8.0], [4.0, -6.0]))
+    assert rows["restart, teacher"][2] == f"{teacher.mean:+.2f} ± {teacher.interval:.2f}"
+    assert rows["restart, student"][2] == f"{student.mean:+.2f} ± {student.interval:.2f}"
+    assert rows["published, teacher"][2] == rows["published, student"][2] == ""
+
+
 def table_rows(text):
     return [line.split("|") for line in text.splitlines() if line.startswith("| ") and "---" not in line]
 

@@ -127,14 +127,6 @@ def test_heads_are_softened_only_if_listed(example):
     np.testing.assert_allclose(total, expected, rtol=1e-9)
 
 
-def test_a_label_keeps_at_least_its_floor(example):
-    _, late = losses(example, cycle=9, target="probabilities", label_floor=0.25)
-    _, third = losses(example, cycle=3, target="probabilities")
-    _, early = losses(example, cycle=1, target="probabilities", label_floor=0.25)
-    np.testing.assert_allclose(late["distill_parsing"], third["distill_parsing"], rtol=1e-9)
-    assert not np.isclose(early["distill_parsing"], third["distill_parsing"], rtol=1e-3)
-
-
 @pytest.mark.parametrize("fields", [{"target": "labels"}, {"soften": ""}, {"soften": "head"}, {"confidence": 2.0}])
 def test_unknown_fields_are_refused(fields):
     with pytest.raises(FieldError, match=next(iter(fields))):

@@ -76,7 +76,6 @@ BAD_VALUES = {
     "self_regulation.target": "labels",
     "self_regulation.soften": "heads,lovasz",
     "self_regulation.confidence": 1.1,
-    "self_regulation.label_floor": -0.1,
     "training.batch_size": 0,
     "training.accumulate_steps": 0,
     "training.epochs": 0,
@@ -106,7 +105,6 @@ UNCHECKED = {
     "self_regulation.enabled",
     "self_regulation.self_ensemble",
     "self_regulation.distillation",
-    "self_regulation.flip_teacher",
     "self_regulation.restart",
 }
 

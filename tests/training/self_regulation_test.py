@@ -8,7 +8,6 @@ import pytest
 from dmlcsr_jax.devices import AXIS, replicate, shard
 from dmlcsr_jax.losses import LossWeights
 from dmlcsr_jax.models import DMLCSR, init_variables
-from dmlcsr_jax.training import steps
 from dmlcsr_jax.training.optimizer import OptimizerSettings, make_optimizer
 from dmlcsr_jax.training.plan import mention_cycles
 from dmlcsr_jax.training.self_regulation import (
@@ -155,21 +154,6 @@ def test_recomputed_statistics_forget_the_old_ones(network):
     found = recompute_batch_stats(step, given, stats, padded_batches(examples(12), 8))
     again = recompute_batch_stats(step, given, jax.tree.map(lambda x: x + 7, stats), padded_batches(examples(12), 8))
     jax.tree.map(np.testing.assert_array_equal, found, again)  # nothing of the old statistics is left
-
-
-def test_a_flipped_teacher_says_the_mirror_image_of_the_mirror_image(network):
-    model, variables = network
-    table = np.array([0, 2, 1, 3, 4])
-    images = jnp.asarray(examples(2), jnp.float32) / 255
-    found, mirrored = (
-        steps.teacher_predictions(model, variables, view, table) for view in (images, images[:, :, ::-1])
-    )
-    for head, classes in (("parsing", table), ("binary_edge", np.arange(2)), ("category_edge", table)):
-        probabilities = jax.nn.softmax(getattr(found, head))
-        expected = jax.nn.softmax(getattr(mirrored, head)[:, :, ::-1][..., classes])
-        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
-        plain = jax.nn.softmax(getattr(steps.teacher_predictions(model, variables, images, None), head))
-        assert np.abs(plain - probabilities).max() > 1e-3
 
 
 def test_the_teacher_softens_labels_and_is_not_changed(network):
