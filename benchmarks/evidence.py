@@ -220,6 +220,8 @@ def _decline(records: Sequence[Record]) -> str:
     points = _mean_curve(curves, "student")
     peak, top = max(points, key=lambda point: point[1].mean)
     last = points[-1][0]
+    if peak == last:
+        return f"The mean of {records[0]['arm']} is highest at the last step, {last}."
     change = estimate([scores[last] - scores[peak] for scores in (_percent(curve, "student") for curve in curves)])
     return (
         f"The mean of {records[0]['arm']} peaks at {top.mean:.2f} after step {peak} and changes by "

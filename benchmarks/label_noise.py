@@ -11,24 +11,25 @@ docs/evidence/label_noise.jsonl and are not repeated; stopped ones resume.
 
 from benchmarks import experiments
 
-_TARGET = "--config.self_regulation.target="
-_SOFTEN = "--config.self_regulation.soften="
-_PROBABILITIES = [f"{_TARGET}probabilities", f"{_SOFTEN}heads"]
-_EVERYTHING = [f"{_TARGET}probabilities", f"{_SOFTEN}heads,attention,hard"]
-_RESTART = "--config.self_regulation.restart=True"
+
+def _softened(target: str, soften: str, *, restart: bool = False) -> list[str]:
+    section = "--config.self_regulation"
+    return [f"{section}.target={target}", f"{section}.soften={soften}", f"{section}.restart={restart}"]
+
+
 ARMS = {
     "without": ["--config.self_regulation.enabled=False"],
     "cycles": ["--config.self_regulation.self_ensemble=False", "--config.self_regulation.distillation=False"],
-    "average": ["--config.self_regulation.distillation=False"],
-    "published": [f"{_TARGET}logits", f"{_SOFTEN}heads"],
-    "probabilities": _PROBABILITIES,
-    "attention": [f"{_TARGET}probabilities", f"{_SOFTEN}heads,attention"],
-    "hard": [f"{_TARGET}probabilities", f"{_SOFTEN}heads,hard"],
-    "restart": [*_PROBABILITIES, _RESTART],
-    "everything": _EVERYTHING,
-    "everything, logits": [f"{_TARGET}logits", f"{_SOFTEN}heads,attention,hard"],
-    "attention, restart": [f"{_TARGET}probabilities", f"{_SOFTEN}heads,attention", _RESTART],
-    "everything, restart": [*_EVERYTHING, _RESTART],
+    "average": ["--config.self_regulation.distillation=False", "--config.self_regulation.restart=False"],
+    "published": _softened("logits", "heads"),
+    "probabilities": _softened("probabilities", "heads"),
+    "attention": _softened("probabilities", "heads,attention"),
+    "hard": _softened("probabilities", "heads,hard"),
+    "restart": _softened("probabilities", "heads", restart=True),
+    "everything": _softened("probabilities", "heads,attention,hard"),
+    "everything, logits": _softened("logits", "heads,attention,hard"),
+    "attention, restart": _softened("probabilities", "heads,attention", restart=True),  # the default
+    "everything, restart": _softened("probabilities", "heads,attention,hard", restart=True),
 }
 
 

@@ -17,5 +17,5 @@ from dmlcsr_jax.configs import default
 
 def get_config(arg: str = ""):
     config = default.get_config(arg, dataset="celebamask_hq")
-    config.self_regulation.update(target="logits", soften="heads")
+    config.self_regulation.update(target="logits", soften="heads", restart=False)
     return config

@@ -42,7 +42,7 @@ class SelfRegulation:
     target: Target = "probabilities"
     soften: str = "heads,attention"
     confidence: float = 0.8
-    restart: bool = False
+    restart: bool = True
 
     def __post_init__(self):
         check_range("epochs_before_cycles", self.epochs_before_cycles, at_least=0)

@@ -74,6 +74,10 @@ def test_the_decline_after_the_peak():
     )
 
 
+def test_no_decline():
+    assert "The mean of without is highest at the last step, 20." in evidence.tables([record("without", 0, [0.3, 0.4])])
+
+
 def test_runs_of_another_configuration_have_their_own_table():
     other = record("without", 0, [0.5]) | {"configuration": {"model.width": 32}}
     text = evidence.tables([*RECORDS, other])
