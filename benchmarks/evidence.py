@@ -11,6 +11,7 @@ import json
 import pathlib
 import subprocess
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -122,7 +123,7 @@ def tables(records: Iterable[Record], against: str = "") -> str:
 def draw_curves(records: Iterable[Record]) -> Figure:
     """The mean score of every arm over the steps, with its standard error; a plot for each comparison.
 
-    Students' lines are solid, teachers' dashed.
+    Students' lines are solid, teachers' dashed. Arms with less than half the seeds of the first one are not drawn.
     """
     groups = comparisons(records)
     columns = min(len(groups), 2)
@@ -130,7 +131,8 @@ def draw_curves(records: Iterable[Record]) -> Figure:
     figure = Figure(figsize=(6.4 * columns, 4.8 * rows), layout="constrained")
     cells = figure.subplots(rows, columns, squeeze=False).flat
     for axes, group in zip(cells, groups, strict=False):
-        arms = list(dict.fromkeys(record["arm"] for record in group))
+        counts = Counter(record["arm"] for record in group)  # in order of appearance
+        arms = [arm for arm, count in counts.items() if 2 * count >= counts[group[0]["arm"]]]
         for color, arm in enumerate(arms):
             curves = [record["curve"] for record in group if record["arm"] == arm]
             for network, line in (("student", "-"), ("teacher", "--")):

@@ -109,7 +109,8 @@ def test_the_page_keeps_its_head_and_gets_new_tables(tmp_path, monkeypatch):
 
 
 def test_curves_are_means_over_the_steps_that_all_runs_have():
-    figure = evidence.draw_curves([*RECORDS, record("without", 2, [0.34, 0.44])])
+    few = record("restart", 0, [0.5, 0.5])  # one seed beside three
+    figure = evidence.draw_curves([*RECORDS, record("without", 2, [0.34, 0.44]), few])
     (axes,) = figure.axes
     curves = {line.get_label(): line.get_xydata() for line in axes.lines}
     assert set(curves) == {"without, student", "published, student", "published, teacher"}
