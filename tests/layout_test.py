@@ -8,7 +8,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "dmlcsr_jax"
 
 # Each room and the rooms that it may import.
-_BASE = {"types", "errors", "fields", "paths", "files", "console", "lazy"}
+_BASE = {"types", "errors", "fields", "paths", "files", "console", "lazy", "processor"}
 ALLOWED = {
     "lazy": set(),
     "errors": set(),
@@ -18,6 +18,7 @@ ALLOWED = {
     "console": {"files"},
     "types": {"fields"},
     "environment": set(),
+    "processor": set(),
     "hosts": {"console", "errors"},
     "devices": {"types"},
     "datasets": _BASE,
