@@ -8,7 +8,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "dmlcsr_jax"
 
 # Each room and the rooms that it may import.
-_BASE = {"types", "errors", "fields", "paths", "files", "console", "lazy", "processor"}
+_BASE = {"types", "errors", "fields", "paths", "files", "console", "lazy"}
 ALLOWED = {
     "lazy": set(),
     "errors": set(),
@@ -22,7 +22,7 @@ ALLOWED = {
     "hosts": {"console", "errors"},
     "devices": {"types"},
     "datasets": _BASE,
-    "pipeline": _BASE | {"datasets"},
+    "pipeline": _BASE | {"processor", "datasets"},
     "ops": {"types"},
     "models": {"types", "errors", "fields", "paths", "files", "lazy", "ops"},
     "losses": {"types", "fields", "ops", "pipeline"},
@@ -31,7 +31,8 @@ ALLOWED = {
     "evaluation": _BASE | {"hosts", "devices", "datasets", "pipeline", "models", "drawing"},
     "training": _BASE
     | {"hosts", "devices", "datasets", "pipeline", "ops", "models", "losses", "checkpoints", "drawing", "evaluation"},
-    "inference": _BASE | {"environment", "datasets", "pipeline", "ops", "models", "checkpoints", "drawing"},
+    "inference": _BASE
+    | {"environment", "processor", "datasets", "pipeline", "ops", "models", "checkpoints", "drawing"},
     "modes": _BASE | {"hosts", "datasets", "models", "checkpoints", "evaluation", "training", "inference"},
     "parse_modes": {"paths", "inference"},
     "recipes": {"errors", "paths", "training"},
