@@ -1,7 +1,7 @@
 """Trains a recipe in several ways ("arms") and for several seeds, and keeps the scores of every finished run.
 
 On CPUs each run uses one core at the lowest priority, and as many run at once as there are cores; on accelerators one
-runs after the other. Finished runs are lines of a file (`evidence.py`) and are not repeated; stopped ones resume.
+runs after the other. Finished runs are lines of a file (`records.py`) and are not repeated; stopped ones resume.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from benchmarks import evidence, workload
+from benchmarks import evidence, records, workload
 from benchmarks.side_by_side import console
 from dmlcsr_jax.files import read_json_lines
 
@@ -59,10 +59,10 @@ class Study:
             "seed": seed,
             "command": " ".join([*arguments, *(["--", *flags] if flags else [])]),
             "data": pathlib.Path(path.partition("=")[2]).name,
-            "configuration": evidence.configuration(self.recipe, self.flags),
+            "configuration": records.configuration(self.recipe, self.flags),
         }
 
-    def workdir(self, run: evidence.Record) -> pathlib.Path:
+    def workdir(self, run: records.Record) -> pathlib.Path:
         """The folder of a run from `record`; a run of another configuration never resumes in it."""
         what = json.dumps([run["configuration"], run["arm_flags"], run["data"]], sort_keys=True)
         name = f"{run['arm']}_{run['seed']}_{hashlib.sha256(what.encode()).hexdigest()[:8]}"
@@ -113,7 +113,7 @@ def train_missing(study: Study, options: argparse.Namespace) -> None:
     """Trains the chosen runs that the evidence lacks, each seed's together, so that pairs are complete early."""
     done = read_json_lines(study.evidence)
     runs = [study.record(arm, seed) for seed in options.seeds for arm in options.arms]
-    missing = [run for run in runs if not any(evidence.is_same_run(run, other) for other in done)]
+    missing = [run for run in runs if not any(records.is_same_run(run, other) for other in done)]
     if not missing:
         return
     data = [flag for flag in study.flags if flag.startswith("--config.dataset.")]
@@ -136,15 +136,15 @@ def free_cores() -> list[int | None]:
 def train(study: Study, run: dict[str, object], cores: "queue.Queue[int | None]") -> None:
     """Trains a run on a free core, and adds it to the evidence."""
     workdir = study.workdir(run)
-    core, start, commit = cores.get(), time.monotonic(), evidence.commit()
+    core, start, commit = cores.get(), time.monotonic(), records.commit()
     try:
         flags = [*study.flags, *study.arms[str(run["arm"])], f"--config.seed={run['seed']}"]
         call_main(f"--config={study.recipe}", f"--workdir={workdir}", *flags, core=core)
     finally:
         cores.put(core)
-    result = {"commit": commit, "seconds": round(time.monotonic() - start), "curve": evidence.read_curve(workdir)}
+    result = {"commit": commit, "seconds": round(time.monotonic() - start), "curve": records.read_curve(workdir)}
     with _writing:
-        evidence.append(study.evidence, run | result)
+        records.append(study.evidence, run | result)
     last = result["curve"][-1]
     console.print(f"{run['arm']}, seed {run['seed']}: {last}, {result['seconds']} s", highlight=False)
 

@@ -1,13 +1,9 @@
 """Tables from the scores of runs: means, standard errors and paired intervals."""
 
-import json
-import math
-
 import numpy as np
 import pytest
 
-from benchmarks import ablations, evidence, experiments, label_noise
-from dmlcsr_jax.files import read_json_lines
+from benchmarks import evidence, records
 
 
 def record(arm, seed, student, teacher=()):
@@ -37,19 +33,11 @@ RECORDS = [
 ]
 
 
-def test_estimate():
-    found = evidence.estimate([1.0, 2.0, 4.0])
-    assert found.mean == pytest.approx(7 / 3)
-    assert found.error == pytest.approx(math.sqrt(7 / 3 / 3))
-    assert found.interval == pytest.approx(4.30265 * found.error, rel=1e-5)  # Student's t with 2 degrees of freedom
-    assert math.isnan(evidence.estimate([1.0]).interval)
-
-
 def test_a_table_has_means_and_paired_differences():
     rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in table_rows(evidence.tables(RECORDS))}
     assert rows["without, student"] == ["2", "37.00 ± 1.00", "", "41.00 ± 1.00", ""]
     # Pairs: +4 and +2 points; t with one degree of freedom is 12.706.
-    teacher = evidence.estimate([4.0, 2.0])
+    teacher = records.estimate([4.0, 2.0])
     assert rows["published, teacher"][:3] == ["3", "44.00 ± 4.16", f"{teacher.mean:+.2f} ± {teacher.interval:.2f}"]
     assert rows["published, student"][2] == "+4.00 ± 25.41"
 
@@ -58,7 +46,7 @@ def test_a_table_against_an_arm_compares_the_same_networks():
     more = [record("restart", seed, [0.30, 0.44], [0.35, 0.44]) for seed in (0, 2)]
     text = evidence.tables([*RECORDS, *more], against="published")
     rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in table_rows(text)}
-    teacher, student = (evidence.estimate(gains) for gains in ([2.0, -8.0], [4.0, -6.0]))
+    teacher, student = (records.estimate(gains) for gains in ([2.0, -8.0], [4.0, -6.0]))
     assert rows["restart, teacher"][2] == f"{teacher.mean:+.2f} ± {teacher.interval:.2f}"
     assert rows["restart, student"][2] == f"{student.mean:+.2f} ± {student.interval:.2f}"
     assert rows["published, teacher"][2] == rows["published, student"][2] == ""
@@ -85,19 +73,11 @@ def test_runs_of_another_configuration_have_their_own_table():
     assert "5 runs, seeds 0-2, 2.5 hours, commit abc" in text and "1 runs, seeds 0, 0.5 hours" in text
 
 
-def test_a_finished_run_is_found_again(tmp_path):
-    path = tmp_path / "runs.jsonl"
-    evidence.append(path, RECORDS[0])
-    (found,) = read_json_lines(path)
-    assert evidence.is_same_run(json.loads(json.dumps(RECORDS[0])), found)
-    assert not evidence.is_same_run(RECORDS[1], found) and not evidence.is_same_run(RECORDS[2], found)
-
-
 def test_the_page_keeps_its_head_and_gets_new_tables(tmp_path, monkeypatch):
     page = tmp_path / "evidence.md"
     page.write_text(f"# Evidence\n\nHow.\n\n{evidence.MARK}\nan old table\n")
     for run in RECORDS:
-        evidence.append(tmp_path / "lines" / "label_noise.jsonl", run)
+        records.append(tmp_path / "lines" / "label_noise.jsonl", run)
     monkeypatch.setattr(evidence, "PAGE", page)
     monkeypatch.setattr("sys.argv", ["evidence", f"--evidence={tmp_path / 'lines'}"])
     evidence.main()
@@ -115,26 +95,3 @@ def test_curves_are_means_over_the_steps_that_all_runs_have():
     curves = {line.get_label(): line.get_xydata() for line in axes.lines}
     assert set(curves) == {"without, student", "published, student", "published, teacher"}
     assert curves["without, student"] == pytest.approx(np.array([[10, 32.0], [20, 42.0]]))
-
-
-@pytest.mark.parametrize("module", [label_noise, ablations], ids=["label_noise", "ablations"])
-def test_every_arm_is_a_configuration_of_its_own(module, tmp_path):
-    name = module.__name__.partition(".")[2]
-    study = experiments.Study(
-        module=name,
-        recipe=f"configs/{name}.py",
-        arms=module.ARMS,
-        flags=[
-            "--config.dataset.path=/somewhere/faces",
-            "--config.init_from=/somewhere/clean",
-            "--config.training.epochs=3",
-        ],
-        evidence=tmp_path,
-        folder=tmp_path,
-    )
-    found = [evidence.configuration(study.recipe, flags) for flags in module.ARMS.values()]
-    assert len({json.dumps(fields) for fields in found}) == len(found)
-    run = study.record(next(iter(module.ARMS)), 5)
-    assert run["data"] == "faces" and "somewhere" not in json.dumps(run)
-    assert "--config.init_from=clean" in str(run["command"]) and run["configuration"]["init_from"] == "clean"
-    assert run["configuration"]["training.epochs"] == 3 and "seed" not in run["configuration"]

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from benchmarks import experiments
+from benchmarks import ablations, experiments, label_noise, records
 from dmlcsr_jax.files import read_json_lines
 
 
@@ -53,12 +53,12 @@ def test_only_missing_runs_are_trained(study, monkeypatch):
     assert len(trained) == 2
     experiments.train_missing(study, argparse.Namespace(arms=["without", "with"], seeds=[0, 1]))
     assert len(trained) == 4 and all("--config.self_regulation.enabled=False" not in run for run in trained[2:])
-    records = read_json_lines(study.evidence)
-    assert {(record["arm"], record["seed"]) for record in records} == {
+    done = read_json_lines(study.evidence)
+    assert {(record["arm"], record["seed"]) for record in done} == {
         (arm, seed) for arm in ("without", "with") for seed in (0, 1)
     }
-    assert records[0]["curve"] == [{"step": 8, "student": 0.25}, {"step": 16, "student": 0.5, "teacher": 0.75}]
-    assert {"commit", "seconds", "configuration", "command"} <= set(records[0])
+    assert done[0]["curve"] == [{"step": 8, "student": 0.25}, {"step": 16, "student": 0.5, "teacher": 0.75}]
+    assert {"commit", "seconds", "configuration", "command"} <= set(done[0])
 
 
 @pytest.mark.parametrize("result", [(1, "broken"), (0, "stopped by SIGTERM after step 5; the same command resumes")])
@@ -83,3 +83,26 @@ def test_a_run_of_another_configuration_has_its_own_folder(study):
     runs = [owner.record(arm, seed) for owner in (study, other) for arm in study.arms for seed in (0, 1)]
     assert len({study.workdir(run) for run in runs}) == len(runs)
     assert study.workdir(runs[0]) == study.workdir(json.loads(json.dumps(runs[0])))
+
+
+@pytest.mark.parametrize("module", [label_noise, ablations], ids=["label_noise", "ablations"])
+def test_every_arm_is_a_configuration_of_its_own(module, tmp_path):
+    name = module.__name__.partition(".")[2]
+    study = experiments.Study(
+        module=name,
+        recipe=f"configs/{name}.py",
+        arms=module.ARMS,
+        flags=[
+            "--config.dataset.path=/somewhere/faces",
+            "--config.init_from=/somewhere/clean",
+            "--config.training.epochs=3",
+        ],
+        evidence=tmp_path,
+        folder=tmp_path,
+    )
+    found = [records.configuration(study.recipe, flags) for flags in module.ARMS.values()]
+    assert len({json.dumps(fields) for fields in found}) == len(found)
+    run = study.record(next(iter(module.ARMS)), 5)
+    assert run["data"] == "faces" and "somewhere" not in json.dumps(run)
+    assert "--config.init_from=clean" in str(run["command"]) and run["configuration"]["init_from"] == "clean"
+    assert run["configuration"]["training.epochs"] == 3 and "seed" not in run["configuration"]
