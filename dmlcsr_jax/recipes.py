@@ -16,7 +16,7 @@ RECIPES = pathlib.Path(__file__).with_name("configs")
 def read_config(name: str | None, workdir: str | None) -> ConfigDict | None:
     """The configuration NAME or FILE.py, either with `:argument`, or else of the workdir's config.json, or else none.
 
-    Fields that an older config.json lacks take their defaults.
+    Fields that the config.json of version 0.1.0 lacks take the values that it trained with.
 
     Raises:
       UserError: it cannot be read.
@@ -70,10 +70,11 @@ def _read_workdir_config(path: Path) -> ConfigDict | None:
             return None
     from flax.traverse_util import flatten_dict  # likewise
 
-    from dmlcsr_jax.training.workdir import read_config_file
+    from dmlcsr_jax.training.workdir import LATER_FIELDS, read_config_file
 
     try:
         config = runpy.run_path(str(RECIPES / "default.py"))["get_config"]()
+        config.update_from_flattened_dict(LATER_FIELDS)
         config.update(read_config_file(path))
         for name, value in flatten_dict(config.to_dict(), sep=".").items():
             if value is None:

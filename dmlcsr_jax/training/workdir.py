@@ -25,8 +25,8 @@ _FREE_FIELDS = (
     "training.checkpoint_every",  # and training.checkpoint_every_minutes
     "evaluation",
 )
-# Fields that came after version 0.1.0, with the values that change nothing.
-_LATER_FIELDS = {
+# Fields that came after version 0.1.0, with the values that it trained with.
+LATER_FIELDS = {
     "class_weights": "none",
     "dataset.exif": "",
     "dataset.terms": "",
@@ -95,14 +95,16 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def _refuse_other_run(path: Path, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    there, here = (_LATER_FIELDS | flatten_dict(config, sep=".") for config in (saved, given))
-    for name in sorted(there | here):
-        if name.startswith(_FREE_FIELDS) or there.get(name) == here.get(name):
-            continue
-        if name == "training.epochs" and saved["training"]["epochs"] < given["training"]["epochs"]:
-            continue
+    there, here = (LATER_FIELDS | flatten_dict(config, sep=".") for config in (saved, given))
+    names = [
+        name for name in sorted(there | here) if there.get(name) != here.get(name) and not name.startswith(_FREE_FIELDS)
+    ]
+    if saved["training"]["epochs"] < given["training"]["epochs"]:
+        names.remove("training.epochs")
+    if names:
+        differences = ", ".join(f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in names)
+        flags = " ".join(f"--config.{name}={there.get(name)}" for name in names)
         raise UserError(
-            f"{path} is of another run: {name} is {there.get(name)!r} there and {here.get(name)!r} here; to resume it, "
-            f"use --config.{name}={there.get(name)}; to train on from its weights, use a new --workdir and "
-            f"--config.init_from={path.parent}"
+            f"{path} is of another run: {differences}; to resume it, use {flags}; to train on from its weights, use a "
+            f"new --workdir and --config.init_from={path.parent}"
         )

@@ -7,19 +7,21 @@ import re
 
 import jax.numpy as jnp
 import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from configs import default
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.devices import replicate
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.files import read_json_lines
+from dmlcsr_jax.recipes import read_config
 from dmlcsr_jax.training import loop
 from dmlcsr_jax.training.experiment import Experiment, TrainingSettings
 from dmlcsr_jax.training.logs import RunLog
 from dmlcsr_jax.training.plan import check_batch_size, create_metadata, describe_more_epochs
 from dmlcsr_jax.training.report import is_due
 from dmlcsr_jax.training.state import TrainState
-from dmlcsr_jax.training.workdir import claim_workdir
+from dmlcsr_jax.training.workdir import LATER_FIELDS, claim_workdir
 
 
 @pytest.mark.parametrize(
@@ -88,16 +90,27 @@ def test_more_epochs_say_what_becomes_of_the_learning_rate(schedule, rate):
     assert line.startswith("6 epochs instead of 3:") and line.endswith(f"at the end of epoch 3 {rate}")
 
 
-def test_a_run_of_version_0_1_0_resumes_without_the_fields_that_came_later(tmp_path):
-    config = default.get_config("debug").to_dict()
-    del config["dataset"]["terms"], config["optimizer"]["name"], config["input"]["zoom"]
-    claim_workdir(tmp_path, config)
+def test_a_run_of_version_0_1_0_resumes_as_it_trained(tmp_path):
+    fields = flatten_dict(default.get_config("debug").to_dict())
+    old = {name: value for name, value in fields.items() if ".".join(name) not in LATER_FIELDS}
+    claim_workdir(tmp_path, unflatten_dict(old))
     (tmp_path / "checkpoints").mkdir()
-    config = default.get_config("debug")
+    config = read_config(None, str(tmp_path))
+    assert (config.self_regulation.target, config.self_regulation.soften) == ("logits", "heads")
     config.input.zoom = 1.5
     with pytest.raises(UserError, match=r"input\.zoom is 1\.0 there and 1\.5 here"):
         claim_workdir(tmp_path, config.to_dict())
-    claim_workdir(tmp_path, default.get_config("debug").to_dict())
+    claim_workdir(tmp_path, read_config(None, str(tmp_path)).to_dict())
+
+
+def test_the_refusal_of_another_run_names_all_fields_that_differ(tmp_path):
+    config = default.get_config("debug")
+    claim_workdir(tmp_path, config.to_dict())
+    (tmp_path / "checkpoints").mkdir()
+    config.self_regulation.update(target="logits", restart=False)
+    flags = "--config.self_regulation.restart=True --config.self_regulation.target=probabilities;"
+    with pytest.raises(UserError, match=flags):
+        claim_workdir(tmp_path, config.to_dict())
 
 
 def test_a_killed_save_is_no_checkpoint(tmp_path):
