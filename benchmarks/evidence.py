@@ -23,7 +23,7 @@ from dmlcsr_jax.files import read_json_lines, write_text
 
 FOLDER = pathlib.Path("docs/evidence")
 PAGE = pathlib.Path("docs/evidence.md")
-COLORS = colormaps["tab20"]  # as many colors as arms, and more
+COLORS = colormaps["tab20"].colors  # as many as arms, and more
 MARK = "<!-- python -m benchmarks.evidence writes what follows -->\n"
 
 
@@ -38,12 +38,14 @@ def tables(records: Iterable[Record], against: str = "") -> str:
     return "\n\n".join(_table(group, against or group[0]["baseline"]) for group in comparisons(records))
 
 
-def draw_curves(records: Iterable[Record]) -> Figure:
+def draw_curves(records: Sequence[Record]) -> Figure:
     """The mean score of every arm over the steps, with its standard error; a plot for each comparison.
 
-    Students' lines are solid, teachers' dashed. Arms with less than half the seeds of the first one are not drawn.
+    Students' lines are solid, teachers' dashed. An arm has the same color in all plots. Arms with less than half the
+    seeds of the first one are not drawn.
     """
     groups = comparisons(records)
+    colors = dict(zip(dict.fromkeys(record["arm"] for record in records), itertools.cycle(COLORS)))
     columns = min(len(groups), 2)
     rows = -(-len(groups) // columns)
     figure = Figure(figsize=(6.4 * columns, 4.8 * rows), layout="constrained")
@@ -51,10 +53,10 @@ def draw_curves(records: Iterable[Record]) -> Figure:
     for axes, group in zip(cells, groups, strict=False):
         counts = Counter(record["arm"] for record in group)  # in order of appearance
         arms = [arm for arm, count in counts.items() if 2 * count >= counts[group[0]["arm"]]]
-        for color, arm in enumerate(arms):
+        for arm in arms:
             curves = [record["curve"] for record in group if record["arm"] == arm]
             for network, line in (("student", "-"), ("teacher", "--")):
-                _draw_mean(axes, mean_curve(curves, network), line, color=COLORS(color), label=f"{arm}, {network}")
+                _draw_mean(axes, mean_curve(curves, network), line, color=colors[arm], label=f"{arm}, {network}")
         flags = textwrap.fill(group[0]["command"].partition(" -- ")[2].replace("--config.", ""), 80)
         axes.set_title(f"{group[0]['data'] or 'drawn faces'}\n{flags}", fontsize=8)
         axes.set(xlabel="step", ylabel="mean F1 (%)")

@@ -49,7 +49,7 @@ class Study:
 
     def record(self, arm: str, seed: int) -> dict[str, object]:
         """What is known of a run before it starts."""
-        path = next((flag for flag in self.flags if flag.startswith("--config.dataset.path=")), "")
+        data, configuration = records.describe(self.recipe, self.flags)
         flags = [_without_folder(flag) for flag in self.flags if not flag.startswith(_PLACES)]
         arguments = ["python", "-m", f"benchmarks.{self.module}", f"--config={self.recipe}"]
         return {
@@ -58,8 +58,8 @@ class Study:
             "baseline": next(iter(self.arms)),
             "seed": seed,
             "command": " ".join([*arguments, *(["--", *flags] if flags else [])]),
-            "data": pathlib.Path(path.partition("=")[2]).name,
-            "configuration": records.configuration(self.recipe, self.flags),
+            "data": data,
+            "configuration": configuration,
         }
 
     def workdir(self, run: records.Record) -> pathlib.Path:
@@ -95,6 +95,9 @@ def main(doc: str | None, module: str, recipe: str, arms: Arms, *, seeds: int) -
     parser.add_argument("--against", choices=list(arms), default=next(iter(arms)), help="the arm to compare with")
     parser.add_argument("flags", nargs="*", help="for main.py, such as --config.training.epochs=40, after --")
     options = parser.parse_args()
+    unclear = [flag for flag in options.flags if not flag.startswith("--config.") or "=" not in flag]
+    if unclear:
+        parser.error(f"{unclear[0]}: after -- write --config.NAME=VALUE")
     study = Study(
         module=module,
         recipe=options.config,

@@ -3,7 +3,7 @@
     python main.py --config=configs/label_noise.py:clean --workdir=runs/clean
     python -m benchmarks.label_noise [--seeds 0 1 2] [--arms without published] -- --config.init_from=runs/clean
 
-Every run takes the same number of steps and has its own seed for fresh weights, order, augmentation and label noise.
+Every run takes the same number of steps. Runs of one seed share the order of the data, augmentation and label noise.
 The table shows the mean F1 in percent on clean validation images after the last step and after the best one, and the
 difference to training without self-regulation with the same seed. Finished runs are lines of
 docs/evidence/label_noise.jsonl and are not repeated; stopped ones resume.
@@ -20,6 +20,8 @@ def _softened(target: str, soften: str, *, restart: bool = False) -> list[str]:
 ARMS = {
     "without": ["--config.self_regulation.enabled=False"],
     "cycles": ["--config.self_regulation.self_ensemble=False", "--config.self_regulation.distillation=False"],
+    # One stage of all epochs. Its teacher is the last network with recomputed batch statistics, and nothing else.
+    "statistics": ["--config.self_regulation.epochs_before_cycles=60"],
     "average": ["--config.self_regulation.distillation=False", "--config.self_regulation.restart=False"],
     "published": _softened("logits", "heads"),
     "probabilities": _softened("probabilities", "heads"),

@@ -25,15 +25,21 @@ Record = Mapping[str, Any]
 Curve = Sequence[Mapping[str, float]]  # of each evaluation: "step", and mean F1 (0..1) of "student" and "teacher"
 
 
-def configuration(recipe: str, flags: Sequence[str]) -> dict[str, Any]:
-    """The fields that differ from configs/default.py, without places and those that change nothing that is learned."""
+def describe(recipe: str, flags: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The name of the data's folder, "" for drawn faces, and the configuration.
+
+    Of the configuration these are the fields that differ from configs/default.py and change what is learned.
+    """
     given = parse(["main.py", f"--config={recipe}", "--mode=train", "--workdir=unused", *flags]).config
     default = read_config("default", None)
     assert default is not None  # a recipe of that name is part of the package
     defaults = flatten_dict(default.to_dict(), sep=".")
     fields = flatten_dict(given.to_dict(), sep=".")
     fields["init_from"] = pathlib.Path(fields["init_from"]).name
-    return {name: value for name, value in fields.items() if name not in _SILENT and value != defaults.get(name)}
+    configuration = {
+        name: value for name, value in fields.items() if name not in _SILENT and value != defaults.get(name)
+    }
+    return pathlib.Path(given.dataset.path).name, configuration
 
 
 def commit() -> str:
@@ -67,7 +73,7 @@ def comparisons(records: Iterable[Record]) -> list[list[Record]]:
     """The records that differ in nothing but their arm and seed, together."""
 
     def key(record: Record) -> str:
-        return json.dumps([record[name] for name in ("command", "data", "configuration")], sort_keys=True)
+        return json.dumps([record["data"], record["configuration"]], sort_keys=True)
 
     # Stable: after the baseline, arms stay in the order in which their first runs ended.
     ordered = sorted(records, key=lambda record: (key(record), record["arm"] != record["baseline"]))

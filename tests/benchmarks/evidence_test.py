@@ -66,6 +66,11 @@ def test_no_decline():
     assert "The mean of without is highest at the last step, 20." in evidence.tables([record("without", 0, [0.3, 0.4])])
 
 
+def test_flags_in_another_order_do_not_make_another_table():
+    other = record("restart", 0, [0.5]) | {"command": "python -m benchmarks.label_noise -- --config.model.width=16"}
+    assert evidence.tables([*RECORDS, other]).count("| mean F1 (%) |") == 1
+
+
 def test_runs_of_another_configuration_have_their_own_table():
     other = record("without", 0, [0.5]) | {"configuration": {"model.width": 32}}
     text = evidence.tables([*RECORDS, other])

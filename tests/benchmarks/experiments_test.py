@@ -85,6 +85,14 @@ def test_a_run_of_another_configuration_has_its_own_folder(study):
     assert study.workdir(runs[0]) == study.workdir(json.loads(json.dumps(runs[0])))
 
 
+@pytest.mark.parametrize("flag", ["--config.training.epochs", "3"])
+def test_flags_without_a_value_are_refused(flag, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["label_noise", "--", flag])
+    with pytest.raises(SystemExit):
+        experiments.main("", "label_noise", "configs/label_noise.py", label_noise.ARMS, seeds=1)
+    assert f"{flag}: after -- write --config.NAME=VALUE" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("module", [label_noise, ablations], ids=["label_noise", "ablations"])
 def test_every_arm_is_a_configuration_of_its_own(module, tmp_path):
     name = module.__name__.partition(".")[2]
@@ -100,7 +108,7 @@ def test_every_arm_is_a_configuration_of_its_own(module, tmp_path):
         evidence=tmp_path,
         folder=tmp_path,
     )
-    found = [records.configuration(study.recipe, flags) for flags in module.ARMS.values()]
+    found = [records.describe(study.recipe, flags)[1] for flags in module.ARMS.values()]
     assert len({json.dumps(fields) for fields in found}) == len(found)
     run = study.record(next(iter(module.ARMS)), 5)
     assert run["data"] == "faces" and "somewhere" not in json.dumps(run)
