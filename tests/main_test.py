@@ -15,6 +15,7 @@ from PIL import Image
 
 from dmlcsr_jax import checkpoints
 from dmlcsr_jax.datasets import get_spec
+from dmlcsr_jax.files import read_json_lines
 
 ROOT = pathlib.Path(__file__).parents[1]
 ONE_DEVICE = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
@@ -93,6 +94,25 @@ def test_a_killed_run_resumes(killed_run):
     for name in ("config.json", "curves.png", "examples.png"):
         assert (workdir / name).stat().st_size > 0
     assert list(workdir.glob("events.out.tfevents.*"))
+
+
+def test_published_self_regulation_differs_in_the_cycles(killed_run, tmp_path):
+    arguments, workdir, _ = killed_run
+    published = ("target=logits", "soften=heads", "restart=False")
+    flags = [f"--config.self_regulation.{flag}" for flag in published]
+    run(*arguments, f"--workdir={tmp_path}", *flags)
+    default, other = (
+        {
+            (line["step"], name): value
+            for line in read_json_lines(folder / "metrics.jsonl")
+            for name, value in line.items()
+        }
+        for folder in (workdir, tmp_path)
+    )
+    assert other[4, "train/total"] == default[4, "train/total"]  # stage one
+    assert other[8, "train/binary_edge_attention"] != default[8, "train/binary_edge_attention"]
+    assert default[8, "val/mean_f1"] == default[8, "val_teacher/mean_f1"]  # the student restarts from the teacher
+    assert other[8, "val/mean_f1"] != other[8, "val_teacher/mean_f1"]
 
 
 def test_another_configuration_is_refused(killed_run):

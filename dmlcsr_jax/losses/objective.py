@@ -97,7 +97,7 @@ def multi_task_loss(
         edge head may be None.
       labels: [B, H, W] integer class numbers; 255 is ignored.
       teacher: logits of the frozen teacher, like `predictions`; no gradient flows into them.
-      cycle: number of the self-regulation cycle, from 1; used with a teacher only.
+      cycle: number of the self-regulation cycle, from 1; used with a teacher only. At 0 the teacher's share is 0.
       softening: what the teacher does to the labels; used with a teacher only.
       weights: the weight of each term. A subclass may declare more terms.
       class_weights: [C] float, the weight of a pixel in `cross_entropy` and `distill_parsing` by its label; None for
@@ -146,12 +146,12 @@ def count_pixels(
     """What the terms divide by, of one of several equal parts of a batch.
 
     Args:
-      labels: as for `multi_task_loss`, like the others.
+      labels: as for `multi_task_loss`.
       num_classes: C.
-      teacher: it counts where it replaces labels.
-      cycle: likewise.
-      softening: likewise.
-      class_weights: likewise.
+      teacher: as for `multi_task_loss`; matters only if `softening` replaces labels, which is "hard".
+      cycle: as for `multi_task_loss`.
+      softening: as for `multi_task_loss`.
+      class_weights: as for `multi_task_loss`.
       dtype: float64 if the logits are, else float32.
     """
     labels, _ = _soften(labels, teacher, cycle=cycle, softening=softening)

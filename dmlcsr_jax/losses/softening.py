@@ -1,4 +1,4 @@
-"""What the teacher of self-regulation makes of the labels."""
+"""How the teacher of self-regulation softens the labels."""
 
 import dataclasses
 from typing import Literal, TypeAlias, get_args
@@ -37,7 +37,8 @@ class Softening:
     def __post_init__(self):
         check_choice("target", self.target, get_args(Target))
         if not set(self.soften.split(",")) <= set(_SOFTENED):
-            raise FieldError(f"soften is {self.soften!r}; it can be {', '.join(_SOFTENED)}, or some, joined by commas")
+            names = ", ".join(_SOFTENED)
+            raise FieldError(f"soften is {self.soften!r}; list one or more of {names}, with commas and no spaces")
         check_range("confidence", self.confidence, at_least=0, at_most=1)
 
     def softens(self, name: str) -> bool:
@@ -78,14 +79,14 @@ def soft_target(teacher: Array, labels: Array, cycle: Array | int, target: Targe
     Args:
       teacher: [B, H, W, C] logits of the frozen teacher.
       labels: [B, H, W] integer class numbers; one outside of 0..C-1 adds nothing.
-      cycle: number of the self-regulation cycle, at least 1; may be traced.
+      cycle: number of the self-regulation cycle, at least 0 (1 or more in training); may be traced.
       target: how they are mixed.
     """
     share = 1 / (jnp.asarray(cycle, teacher.dtype) + 1)
     is_label = labels[..., None] == jnp.arange(teacher.shape[-1], dtype=labels.dtype)
     if target == "logits":
         return jax.nn.log_softmax((1 - share) * teacher + share * is_label.astype(teacher.dtype))
-    rest = jnp.maximum(1 - share, jnp.finfo(teacher.dtype).tiny)  # the logarithm of 0 would make NaN of its product
+    rest = jnp.maximum(1 - share, jnp.finfo(teacher.dtype).tiny)  # 0 log 0 would be NaN
     softened = jax.nn.log_softmax(teacher) + jnp.log(rest)
     return jnp.where(is_label, jnp.logaddexp(softened, jnp.log(share)), softened)
 

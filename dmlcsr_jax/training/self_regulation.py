@@ -21,13 +21,14 @@ class SelfRegulation:
 
     Attributes:
       enabled: whether there are cycles at all.
-      epochs_before_cycles: epochs of stage one.
-      cycle_epochs: epochs of each cycle.
-      learning_rate_factor: each cycle restarts at this share of the learning rate.
-      self_ensemble: whether the student joins the teacher's average at the end of each; if False, it replaces it.
+      epochs_before_cycles: epochs of stage one, 0 or more.
+      cycle_epochs: epochs of each cycle, 1 or more.
+      learning_rate_factor: each cycle restarts at this share of the learning rate, above 0.
+      self_ensemble: whether the student joins the teacher's average at the end of stage one and of each cycle; if
+        False, it replaces the teacher.
       distillation: whether the teacher softens the labels.
       target, soften, confidence: how; see `losses.Softening`.
-      restart: whether the student goes on from the teacher after each cycle.
+      restart: whether the student continues from the teacher after each cycle.
 
     Raises:
       FieldError: a field is out of range.
@@ -112,7 +113,10 @@ def end_cycle(
       state: after the last step of stage one or of a cycle.
       recompute: (params, batch_stats) -> the statistics of these parameters.
       self_ensemble: if False, this student alone is the teacher.
-      restart: whether the student goes on from the teacher.
+      restart: whether the student takes the teacher's parameters and batch statistics. The optimizer keeps its state.
+
+    Returns:
+      The state with the new teacher and the next cycle's number.
     """
     if state.teacher is None or not self_ensemble:
         params = jax.tree.map(jnp.copy, state.params)  # the next step donates the student's own

@@ -1,4 +1,4 @@
-"""What the teacher makes of the labels, by hand."""
+"""How the teacher softens the labels, by hand."""
 
 import jax
 import jax.numpy as jnp

@@ -7,6 +7,7 @@ import pytest
 
 from dmlcsr_jax.devices import AXIS, replicate, shard
 from dmlcsr_jax.losses import LossWeights
+from dmlcsr_jax.losses.softening import Softening
 from dmlcsr_jax.models import DMLCSR, init_variables
 from dmlcsr_jax.training.optimizer import OptimizerSettings, make_optimizer
 from dmlcsr_jax.training.plan import mention_cycles
@@ -93,6 +94,7 @@ def test_the_student_joins_the_teacher(network):
     )
     restarted = end_cycle(moved, lambda params, batch_stats: zero, restart=True)
     jax.tree.map(np.testing.assert_array_equal, restarted.variables, second.teacher)
+    jax.tree.map(np.testing.assert_array_equal, restarted.opt_state, moved.opt_state)
     alone = end_cycle(moved, lambda params, batch_stats: zero, self_ensemble=False)
     jax.tree.map(np.testing.assert_array_equal, alone.teacher["params"], moved.params)
 
@@ -168,7 +170,11 @@ def test_the_teacher_softens_labels_and_is_not_changed(network):
         teacher = jax.tree.map(lambda x: 1.1 * x, variables)
         return replicate(state_of(variables).replace(teacher=teacher, cycle=jnp.asarray(1)))
 
+    attention_step = make_train_step(model, sgd(), **options, softening=Softening(soften="heads,attention"))
     taught, terms = train_step(fresh(), batch)
+    softened = attention_step(fresh(), batch)[1]
+    changed = {name for name in terms if float(terms[name]) != pytest.approx(float(softened[name]), rel=1e-5)}
+    assert changed == {"binary_edge_attention", "category_edge_attention", "total"}
     assert {"distill_parsing", "distill_binary_edge", "distill_category_edge"} <= set(terms)
     jax.tree.map(np.testing.assert_array_equal, taught.teacher, fresh().teacher)
     untaught, silent_terms = silent_step(fresh(), batch)
