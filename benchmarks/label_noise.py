@@ -20,8 +20,8 @@ def _softened(target: str, soften: str, *, restart: bool = False) -> list[str]:
 ARMS = {
     "without": ["--config.self_regulation.enabled=False"],
     "cycles": ["--config.self_regulation.self_ensemble=False", "--config.self_regulation.distillation=False"],
-    # One stage of all epochs. Its teacher is the last network with recomputed batch statistics, and nothing else.
-    "statistics": ["--config.self_regulation.epochs_before_cycles=60"],
+    # Stage one alone: the student is that of "without", the teacher the same network with recomputed statistics.
+    "statistics": ["--config.self_regulation.epochs_before_cycles=60", "--config.self_regulation.restart=False"],
     "average": ["--config.self_regulation.distillation=False", "--config.self_regulation.restart=False"],
     "published": _softened("logits", "heads"),
     "probabilities": _softened("probabilities", "heads"),
