@@ -3,10 +3,11 @@
     python -m benchmarks.ablations [--seeds 0 1 2 3] [--config=configs/ablations.py]
     python -m benchmarks.ablations --config=configs/celebamask_hq.py -- --config.dataset.path=ROOT
 
-A part that is missing takes its loss terms with it. All runs are without self-regulation; `benchmarks.label_noise`
-measures that. The table shows the mean F1 in percent on validation images after the last step and after the best one,
-and the difference to the network without these parts with the same seed. Finished runs are lines of
-docs/evidence/ablations.jsonl and are not repeated; stopped ones resume.
+A part that is left out takes its loss terms with it; of one kind of edges only the loss terms go, and its head learns
+nothing. All runs are without self-regulation; `benchmarks.label_noise` measures that. The table shows the mean F1 in
+percent on validation images after the last step and after the best one, and the difference to the network without these
+parts with the same seed. Finished runs are lines of docs/evidence/ablations.jsonl and are not repeated; stopped ones
+resume.
 """
 
 from benchmarks import experiments

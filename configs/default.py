@@ -1,7 +1,7 @@
 """The default configuration: every field and what it means.
 
-The values are those of the published recipe, but for `target`, `soften` and `restart` of self-regulation
-(docs/self_regulation.md); the recipes of the three benchmarks have the published ones there, too.
+The values are those of the published recipe, except `target`, `soften` and `restart` of self-regulation
+(docs/self_regulation.md), which the recipes of CelebAMask-HQ, LaPa and Helen set to the published values.
 
 The data are the embedded drawn faces; the network and its training are those of the paper (473², ResNet-101, SGD 1e-3,
 polynomial schedule, 200 epochs). Every other recipe only overrides this one.
@@ -188,12 +188,12 @@ def get_config(arg: str = "", *, dataset: str = "synthetic") -> ConfigDict:
     # How teacher and label are mixed with the label's share 1 / (cycle + 1): probabilities (the label keeps its share)
     # or logits (published: the one-hot label is added to the logits, where it hardly counts).
     config.self_regulation.target = "probabilities"
-    # What is softened, separated by commas: heads (cross-entropy and edge terms; published are these alone), attention
+    # What is softened, separated by commas: heads (cross-entropy and edge terms, the only ones published), attention
     # (both attention terms) and hard (where the teacher's probability is above `confidence`, the target's most probable
     # class becomes the label of Lovász, the attention terms and the edges).
     config.self_regulation.soften = "heads,attention"
     config.self_regulation.confidence = 0.8
-    # After each cycle the student goes on from the teacher (published: from where it is).
+    # After each cycle the student continues from the teacher (published: from its own weights).
     config.self_regulation.restart = True
 
     config.training = ConfigDict()

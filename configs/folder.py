@@ -5,8 +5,9 @@
 ROOT holds {train,val}/{images,labels} and label_names.txt with one class per line; docs/your_data.md has the details.
 Without val, --config.dataset.folder.val_share=0.1 sets a tenth of train aside.
 
-Self-regulation is off, as in the run that the README reports. For noisy labels, turn its two cycles on with
---config.self_regulation.enabled=True.
+Self-regulation is off, as in the run that the README reports. If many labels are wrong, turn it on with
+--config.self_regulation.enabled=True, and begin its cycles where the validation score peaks:
+--config.self_regulation.epochs_before_cycles=N (docs/self_regulation.md).
 """
 
 from dmlcsr_jax.configs import default
