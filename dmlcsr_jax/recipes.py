@@ -26,9 +26,30 @@ def read_config(name: str | None, workdir: str | None) -> ConfigDict | None:
     path = find_recipe(name.partition(":")[0])
     argument = name.partition(":")[2]
     try:
-        return runpy.run_path(str(path))["get_config"](*([argument] if argument else []))
+        get_config = runpy.run_path(str(path)).get("get_config")
+        config = get_config(*([argument] if argument else [])) if get_config else None
     except Exception as error:  # whatever a user's own file may do
         raise UserError(f"--config={name}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        found = f"returns {type(config).__name__}" if get_config else "is missing"
+        raise UserError(f"--config={name}: its function get_config {found}; it must return a ConfigDict")
+    _refuse_unknown_fields(name, config)
+    return config
+
+
+def _refuse_unknown_fields(name: str, config: ConfigDict) -> None:
+    """Refuses a recipe that sets a field that configs/default.py does not have, naming the nearest one."""
+    from flax.traverse_util import flatten_dict  # imports JAX, which parsing photos may do without
+
+    fields = flatten_dict(_default().to_dict(), sep=".")
+    for field in flatten_dict(config.to_dict(), sep="."):
+        if field not in fields:
+            near = difflib.get_close_matches(field, fields, n=1, cutoff=0)[0]
+            raise UserError(f"--config={name}: there is no field {field}; did you mean {near}?")
+
+
+def _default() -> ConfigDict:
+    return runpy.run_path(str(RECIPES / "default.py"))["get_config"]()
 
 
 def find_recipe(name: str) -> pathlib.Path:
@@ -73,7 +94,7 @@ def _read_workdir_config(path: Path) -> ConfigDict | None:
     from dmlcsr_jax.training.workdir import LATER_FIELDS, read_config_file
 
     try:
-        config = runpy.run_path(str(RECIPES / "default.py"))["get_config"]()
+        config = _default()
         config.update_from_flattened_dict(LATER_FIELDS)
         config.update(read_config_file(path))
         for name, value in flatten_dict(config.to_dict(), sep=".").items():

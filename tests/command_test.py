@@ -8,6 +8,7 @@ import pytest
 from configs import default
 from dmlcsr_jax import command
 from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.recipes import read_config
 
 RECIPE = "--config=quickstart"
 
@@ -156,3 +157,32 @@ def test_help_names_every_flag():
     text = str(shown.value)
     fields = set(command.Command.__dataclass_fields__) - {"config", "paths"}
     assert all(f"--{name}" in text for name in fields) and all(f"  {mode} " in text for mode in command.MODES)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return 3", r"its function get_config returns int; it must return a ConfigDict$"),
+        (
+            "config.optimizer.learning_rat = 1; return config",
+            r"no field optimizer\.learning_rat; did you mean optimizer",
+        ),
+        (
+            "config.trainin = {'epochs': 1}; return config",
+            r"no field trainin\.epochs; did you mean training\.epochs\?$",
+        ),
+        ("raise ValueError('nothing')", r"ValueError: nothing$"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_line(body, message, tmp_path):
+    recipe = tmp_path / "mine.py"
+    head = "from dmlcsr_jax.configs import default\ndef get_config(arg=''):\n    config = default.get_config()\n"
+    recipe.write_text(f"{head}    {body}\n")
+    with pytest.raises(UserError, match=rf"^--config={recipe}: .*{message}"):
+        read_config(str(recipe), None)
+
+
+def test_a_recipe_without_get_config_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    with pytest.raises(UserError, match="its function get_config is missing"):
+        read_config(str(tmp_path / "mine.py"), None)
