@@ -77,6 +77,8 @@ def whole_image_matrix(width: int, height: int, size: tuple[int, int]) -> np.nda
 def restore_labels(prediction: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resamples labels predicted for the network's input to the size of the image, by nearest neighbor.
 
+    The published geometry maps the image's last row and column just outside of the input, where labels are 0.
+
     Args:
       prediction: [h, w] class numbers for an input that shows the whole image, not rotated.
       width: of the image.
@@ -87,11 +89,13 @@ def restore_labels(prediction: np.ndarray, width: int, height: int) -> np.ndarra
     """
     labels = np.asarray(prediction, np.uint8)
     rows, columns = labels.shape
-    return restore_crop(labels, whole_image_matrix(width, height, (rows, columns)), width, height)
+    return _restore(labels, whole_image_matrix(width, height, (rows, columns)), width, height)
 
 
 def restore_crop(labels: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
     """Maps labels of an input back to the image, by nearest neighbor; 0 outside of the input.
+
+    The last row and column of the input reach one pixel further, so that a whole image is covered to its edges.
 
     Args:
       labels: [h, w] uint8, at the size of the input.
@@ -102,6 +106,10 @@ def restore_crop(labels: np.ndarray, matrix: np.ndarray, width: int, height: int
     Returns:
       [height, width] uint8.
     """
+    return _restore(cv2.copyMakeBorder(labels, 0, 1, 0, 1, cv2.BORDER_REPLICATE), matrix, width, height)
+
+
+def _restore(labels: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.warpAffine(labels, matrix, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
 
 
