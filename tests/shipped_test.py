@@ -76,7 +76,9 @@ def test_fine_tuning_starts_from_them_and_inherits_their_terms(home):
     assert metadata.preprocessing == METADATA.preprocessing
     assert metadata.inherited_terms[1:] == METADATA.inherited_terms
     assert METADATA.spec.terms in metadata.inherited_terms[0] and "portrait" in metadata.inherited_terms[0]
-    variables = initial_variables(create_model(spec.num_classes, **experiment.model), experiment.initial)
+    variables = initial_variables(
+        create_model(spec.num_classes, **experiment.model), experiment.initial, spec.class_names
+    )
     first, _ = checkpoints.load("portrait")
     jax.tree.map(np.testing.assert_array_equal, variables["params"]["encoder"], first["params"]["encoder"])
 

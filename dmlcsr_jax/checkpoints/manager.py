@@ -14,7 +14,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from dmlcsr_jax.checkpoints import reading
 from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import print_plain
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.hosts import is_first
 from dmlcsr_jax.paths import Path, absolute, as_path, remove_tree
@@ -41,7 +41,7 @@ def open_manager(directory: str | Path) -> ocp.CheckpointManager:
     )
     directory = absolute(as_path(directory))
     folders = reading.folders_below(directory)
-    _set_aside([folder for folder in folders if reading.read_score(folder) is None])
+    _set_aside({folder: "no score" for folder in folders if reading.read_score(folder) is None})
     return ocp.CheckpointManager(directory, options=options)
 
 
@@ -102,29 +102,36 @@ def restore_latest(
     Raises:
       UserError: there are checkpoints and none can be read into these trees.
     """
-    broken = []
+    broken: dict[Path, str] = {}
     for step in sorted(manager.all_steps(), reverse=True):
         folder = as_path(manager.directory) / str(step)
         present = {name: tree for name, tree in trees.items() if name != "teacher" or (folder / name).is_dir()}
         items = {name: ocp.args.StandardRestore(reading.abstract_tree(tree)) for name, tree in present.items()}
         try:
             saved = manager.restore(step, args=ocp.args.Composite(**items, window=ocp.args.JsonRestore()))
-        except Exception:  # Orbax raises many kinds for a broken file
-            broken.append(folder)
+        except (MemoryError, PermissionError, TimeoutError, jax.errors.JaxRuntimeError):
+            raise  # which says nothing about the file
+        except Exception as error:  # Orbax raises many kinds for a broken file
+            broken[folder] = _first_line(error)
             continue
         _set_aside(broken)
         manager.reload()
         return {name: saved[name] for name in present}, saved["window"]
     if broken:
-        raise UserError(f"{manager.directory}: none of its checkpoints can be read; use a new --workdir")
+        reason = next(iter(broken.values()))
+        raise UserError(f"{manager.directory}: none of its checkpoints can be read ({reason}); use a new --workdir")
     return None, {}
 
 
-def _set_aside(broken: list[Path]) -> None:
-    """Renames broken checkpoints to `STEP.broken`, where Orbax does not count them among the newest."""
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+
+
+def _set_aside(broken: Mapping[Path, str]) -> None:
+    """Renames broken checkpoints, folder -> reason, to `STEP.broken`, which Orbax does not count among the newest."""
     if is_first():
-        for folder in broken:
-            console.print(f"warning: {folder} cannot be read as a checkpoint; skipped")
+        for folder, reason in broken.items():
+            print_plain(f"warning: {folder} cannot be read as a checkpoint ({reason}); skipped")
             remove_tree(folder.with_suffix(".broken"))
             folder.rename(folder.with_suffix(".broken"))
     if jax.process_count() > 1:

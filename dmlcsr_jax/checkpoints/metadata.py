@@ -19,6 +19,7 @@ class CheckpointMetadata:
       preprocessing: channel order, mean and deviation of the network's input.
       inherited_terms: where training started and on what terms those weights may be used, a sentence each; they apply
         beside `spec.terms`. Empty if training started from random weights.
+      train_examples: number of training images; None if it is not known.
     """
 
     spec: FaceSpec
@@ -26,6 +27,7 @@ class CheckpointMetadata:
     size: tuple[int, int]
     preprocessing: Preprocessing
     inherited_terms: tuple[str, ...] = ()
+    train_examples: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The metadata as plain JSON values."""
@@ -35,6 +37,7 @@ class CheckpointMetadata:
             "size": list(self.size),
             "preprocessing": dataclasses.asdict(self.preprocessing),
             "inherited_terms": list(self.inherited_terms),
+            "train_examples": self.train_examples,
         }
 
     @classmethod
@@ -48,6 +51,7 @@ class CheckpointMetadata:
             size=(height, width),
             preprocessing=Preprocessing(**preprocessing),
             inherited_terms=tuple(values.get("inherited_terms", ())),
+            train_examples=values.get("train_examples"),
         )
 
 

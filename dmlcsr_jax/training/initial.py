@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,8 @@ def _name(path: str) -> str:
     return pathlib.Path(path).name
 
 
-def initial_variables(model: DMLCSR, initial: InitialWeights) -> dict[str, Any]:
-    """Variables before the first step.
+def initial_variables(model: DMLCSR, initial: InitialWeights, class_names: Sequence[str]) -> dict[str, Any]:
+    """Variables before the first step of training on these classes.
 
     Prints which layers start fresh because a checkpoint has other classes or no edge heads.
 
@@ -87,17 +88,22 @@ def initial_variables(model: DMLCSR, initial: InitialWeights) -> dict[str, Any]:
         variables = load_backbone(variables, read_state_dict(path), model.backbone)
         console.print(f"encoder from {path}")
     if initial.init_from:
-        variables = transfer(load(initial.init_from)[0], variables, initial.init_from)
+        source, metadata = load(initial.init_from)
+        same_classes = metadata.spec.class_names == tuple(class_names)
+        variables = transfer(source, variables, initial.init_from, same_classes=same_classes)
     return variables
 
 
-def transfer(source: Variables, fresh: Variables, name: str) -> dict[str, Any]:
+def transfer(source: Variables, fresh: Variables, name: str, *, same_classes: bool) -> dict[str, Any]:
     """The source's values in the tree of `fresh`; layers that depend on the classes stay fresh if they do not fit.
+
+    They do not fit if the classes have other names or another order, even if their number is the same.
 
     Args:
       source: `params` and `batch_stats` of a checkpoint.
       fresh: those of the network to be trained.
       name: what to call the checkpoint.
+      same_classes: whether both have the same classes in the same order.
 
     Raises:
       UserError: another layer is missing or of another shape.
@@ -107,11 +113,12 @@ def transfer(source: Variables, fresh: Variables, name: str) -> dict[str, Any]:
     fresh_layers = []
     for path, value in wanted.items():
         found = given.get(path)
-        if found is not None and found.shape == value.shape:
+        layer = path.partition("/")[2].rpartition("/")[0]
+        follows_classes = layer.startswith(_CLASS_LAYERS)
+        if found is not None and found.shape == value.shape and (same_classes or not follows_classes):
             wanted[path] = found
             continue
-        layer = path.partition("/")[2].rpartition("/")[0]
-        if not layer.startswith(_CLASS_LAYERS):
+        if not follows_classes:
             what = "missing there" if found is None else f"{list(found.shape)} there"
             raise UserError(
                 f"config.init_from={name}: {path} is {what} and {list(np.shape(value))} here; use the same config.model"

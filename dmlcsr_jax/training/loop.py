@@ -119,7 +119,8 @@ def start_or_resume(
     items = abstract.to_items() | {"teacher": abstract.variables}
     saved, window = checkpoints.restore_latest(manager, items)
     if saved is None:
-        state = create_state(initial_variables(plan.model, experiment.initial), plan.optimizer)
+        variables = initial_variables(plan.model, experiment.initial, plan.metadata.spec.class_names)
+        state = create_state(variables, plan.optimizer)
     else:
         state = TrainState.from_items(saved)
         console.print(f"resuming from the checkpoint of step {int(state.step)} of {plan.total_steps} in {workdir}")

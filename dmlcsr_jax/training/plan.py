@@ -33,7 +33,7 @@ class Plan:
 
     Attributes:
       model: the network, synchronized over devices.
-      optimizer: SGD on `schedule`.
+      optimizer: SGD or AdamW, on `schedule`.
       schedule: step -> learning rate.
       input: the training images.
       metadata: of every checkpoint.
@@ -61,14 +61,14 @@ def plan_run(experiment: Experiment, dataset: Dataset, workdir: Path) -> Plan:
     check_batch_size(experiment.training, examples=dataset.splits["train"], devices=jax.device_count())
     epoch_steps = steps_per_epoch(dataset.splits["train"], experiment.training.batch_size)
     epochs = experiment.training.epochs
-    mention_cycles(experiment.regulation, epochs)
+    mention_cycles(experiment.regulation, epochs, experiment.optimizer.schedule)
     schedule = make_schedule(experiment.optimizer, experiment.regulation, epochs=epochs, steps_per_epoch=epoch_steps)
     return Plan(
         model=create_model(dataset.spec.num_classes, axis_name=AXIS, **experiment.model),
         optimizer=make_optimizer(experiment.optimizer, schedule),
         schedule=schedule,
         input=_train_input(experiment, dataset),
-        metadata=create_metadata(dataset.spec, experiment, workdir),
+        metadata=create_metadata(dataset.spec, experiment, workdir, train_examples=dataset.splits["train"]),
         class_weights=_class_weights(experiment, dataset),
         epoch_steps=epoch_steps,
         total_steps=epochs * epoch_steps,
@@ -118,22 +118,42 @@ def describe_more_epochs(experiment: Experiment, epoch_steps: int, earlier_epoch
     )
 
 
-def create_metadata(spec: FaceSpec, experiment: Experiment, workdir: Path) -> CheckpointMetadata:
+def create_metadata(
+    spec: FaceSpec, experiment: Experiment, workdir: Path, *, train_examples: int | None = None
+) -> CheckpointMetadata:
     """The metadata of every checkpoint of a run.
 
     Preprocessing and terms are as the run's own checkpoint says, or the one it starts from, or the experiment.
 
     Raises:
-      UserError: `config.init_from` has no checkpoint.
+      UserError: `config.init_from` has no checkpoint, or the run's own one is of other classes or another number of
+        training images.
     """
     own = _own_metadata(workdir)
+    if own:
+        _refuse_other_data(own, spec, train_examples, workdir)
     return CheckpointMetadata(
         spec=spec,
         model=experiment.model,
         size=experiment.size,
         preprocessing=own.preprocessing if own else _initial_preprocessing(experiment),
         inherited_terms=own.inherited_terms if own else experiment.initial.terms(),
+        train_examples=train_examples,
     )
+
+
+def _refuse_other_data(own: CheckpointMetadata, spec: FaceSpec, train_examples: int | None, workdir: Path) -> None:
+    """Raises UserError if a run would resume with other classes, or with epochs of another length."""
+    changed = ""
+    if (own.spec.class_names, own.spec.flip_pairs) != (spec.class_names, spec.flip_pairs):
+        changed = f"the classes {', '.join(own.spec.class_names)}; the data set now has {', '.join(spec.class_names)}"
+    elif own.train_examples not in (None, train_examples):
+        changed = f"{own.train_examples} training images; the data set now has {train_examples}"
+    if changed:
+        raise UserError(
+            f"{workdir} holds a run on {changed}; to resume it, restore the data; to train on from its weights, use a "
+            f"new --workdir and --config.init_from={workdir}"
+        )
 
 
 def _own_metadata(workdir: Path) -> CheckpointMetadata | None:
@@ -182,15 +202,22 @@ def _class_weights(experiment: Experiment, dataset: Dataset) -> np.ndarray | Non
     """The weight of each class in the loss; prints them."""
     names = dataset.spec.class_names
     pixels = dataset.summary.splits["train"].pixels
-    weights = read_class_weights(experiment.class_weights, names, [pixels.get(name, 0) for name in names])
+    counts = [pixels.get(name, 0) for name in names]
+    pairs = dataset.spec.flip_pairs if experiment.augmentation.flip_probability else ()
+    weights = read_class_weights(experiment.class_weights, names, counts, pairs)
     if weights is not None:
         listed = ", ".join(f"{name} {weight:.2g}" for name, weight in zip(names, weights, strict=True))
         console.print(f"class weights of cross_entropy and distill_parsing: {listed}")
     return weights
 
 
-def mention_cycles(regulation: SelfRegulation, epochs: int) -> None:
-    """Prints a line if training ends before self-regulation has any effect."""
+def mention_cycles(regulation: SelfRegulation, epochs: int, schedule: str = "poly") -> None:
+    """Prints a line if training ends before self-regulation, or a cosine that ends with stage one, has its effect."""
     first = regulation.epochs_before_cycles or regulation.cycle_epochs  # the teacher's first member
     if regulation.enabled and first >= epochs:
         console.print(f"no self-regulation: it would start after epoch {first}, and training ends with epoch {epochs}")
+        if schedule == "cosine" and first > epochs:
+            console.print(
+                f"the cosine reaches its minimum at epoch {first}; to reach it at epoch {epochs}, pass "
+                "--config.self_regulation.enabled=False"
+            )

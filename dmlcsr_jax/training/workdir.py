@@ -23,7 +23,8 @@ _FREE_FIELDS = (
     "model.remat",
     "training.log_every",
     "training.checkpoint_every",  # and training.checkpoint_every_minutes
-    "evaluation",
+    "evaluation.every_epochs",
+    "evaluation.batch_size",
 )
 # Fields that came after version 0.1.0, with the values that it trained with.
 LATER_FIELDS = {

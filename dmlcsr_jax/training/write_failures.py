@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from dmlcsr_jax.console import quiet
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.paths import Path, reaching
+from dmlcsr_jax.paths import Path, absolute, as_path, reaching
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def writing(place: Path) -> Iterator[None]:
         raise
     except Exception as error:  # Orbax, TensorStore and the system raise many kinds
         reason = next((text for text in _WRITE_ERRORS if text.lower() in str(error).lower()), None)
-        if reason is None:
+        if reason is None or _is_elsewhere(error, place):
             raise
         raise UserError(
             f"{place} cannot be written any more ({reason}); the checkpoints in it are whole: free some space, and the "
@@ -33,6 +33,12 @@ def writing(place: Path) -> Iterator[None]:
         ) from error
     finally:
         sys.unraisablehook, threading.excepthook = hooks
+
+
+def _is_elsewhere(error: Exception, place: Path) -> bool:
+    """Whether the system says that it failed at a file outside of `place`, such as the training data."""
+    named = getattr(error, "filename", None)
+    return isinstance(named, str) and str(absolute(place)) not in str(absolute(as_path(named)))
 
 
 _WRITE_ERRORS = (

@@ -35,7 +35,7 @@ def checkpoint(tmp_path_factory):
 
 def test_layers_of_other_classes_start_fresh_and_are_named(checkpoint, capsys):
     workdir, given = checkpoint
-    started = leaves(initial_variables(tiny(11), InitialWeights(init_from=str(workdir))))
+    started = leaves(initial_variables(tiny(11), InitialWeights(init_from=str(workdir)), get_spec("lapa").class_names))
     said = " ".join(capsys.readouterr().out.split())
     said = said.partition("fresh: ")[2]
     assert "parsing_head/conv4" in said and "edge_head/conv5" in said and "parsing_head/conv3" not in said
@@ -43,6 +43,16 @@ def test_layers_of_other_classes_start_fresh_and_are_named(checkpoint, capsys):
         if "conv4" not in name or "encoder" in name:
             np.testing.assert_array_equal(started[name], value)
     assert started["['params']['parsing_head']['conv4']['kernel']"].shape[-1] == 11
+
+
+@pytest.mark.parametrize("reordered", [False, True])
+def test_output_layers_of_classes_in_another_order_start_fresh(checkpoint, reordered):
+    workdir, given = checkpoint
+    names = get_spec("synthetic").class_names
+    initial = InitialWeights(init_from=str(workdir))
+    found = leaves(initial_variables(tiny(), initial, names[::-1] if reordered else names))
+    name = "['params']['parsing_head']['conv4']['kernel']"
+    assert np.array_equal(found[name], leaves(given)[name]) != reordered
 
 
 def test_terms_are_inherited(checkpoint, tmp_path):
@@ -61,7 +71,9 @@ def test_terms_are_inherited(checkpoint, tmp_path):
 
 def test_another_network_is_refused(checkpoint):
     with pytest.raises(UserError, match=r"same config\.model"):
-        initial_variables(tiny(width=16), InitialWeights(init_from=str(checkpoint[0])))
+        initial_variables(
+            tiny(width=16), InitialWeights(init_from=str(checkpoint[0])), get_spec("synthetic").class_names
+        )
 
 
 def test_backbone_weights_enter_the_encoder_alone(tmp_path):
@@ -70,7 +82,7 @@ def test_backbone_weights_enter_the_encoder_alone(tmp_path):
     encoder = {kind: {"encoder": tree["encoder"]} for kind, tree in donor.items()}
     write_state_dict(tmp_path / "imagenet.npz", to_torch(encoder) | {"fc.weight": np.zeros((1000, 64), np.float32)})
     initial = InitialWeights(pretrained_backbone=str(tmp_path / "imagenet.npz"))
-    started, fresh = leaves(initial_variables(model, initial)), leaves(init_variables(model, seed=0))
+    started, fresh = leaves(initial_variables(model, initial, ())), leaves(init_variables(model, seed=0))
     for name, value in leaves(donor).items():
         np.testing.assert_array_equal(started[name], value if "encoder" in name else fresh[name])
 

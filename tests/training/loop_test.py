@@ -6,10 +6,12 @@ import json
 import re
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from configs import default
+from dmlcsr_jax.checkpoints import save_variables
 from dmlcsr_jax.datasets import get_spec
 from dmlcsr_jax.devices import replicate
 from dmlcsr_jax.errors import UserError
@@ -37,10 +39,10 @@ def test_a_workdir_belongs_to_one_configuration(tmp_path):
     claim_workdir(tmp_path, config.to_dict())
     (tmp_path / "checkpoints").mkdir()
     config.input.num_workers = 2
-    config.evaluation.split = "test"
+    config.evaluation.batch_size = 2
     claim_workdir(tmp_path, config.to_dict())  # neither changes what is learned
     before = (tmp_path / "config.json").read_text()
-    assert json.loads(before)["evaluation"]["split"] == "test"
+    assert json.loads(before)["evaluation"]["batch_size"] == 2
     config.optimizer.learning_rate = 1.0
     with pytest.raises(UserError, match=r"optimizer\.learning_rate is 0\.001 there and 1\.0 here"):
         claim_workdir(tmp_path, config.to_dict())
@@ -119,6 +121,19 @@ def test_a_killed_save_is_no_checkpoint(tmp_path):
     (tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir(parents=True)
     metadata = create_metadata(get_spec("synthetic"), Experiment.from_config(config), tmp_path)
     assert metadata.preprocessing.channel_order == "BGR"
+
+
+def test_a_run_resumes_only_on_its_own_data(tmp_path):
+    experiment, spec = Experiment.from_config(default.get_config("debug")), get_spec("celebamask_hq")
+    metadata = create_metadata(spec, experiment, tmp_path, train_examples=32)
+    variables = {"params": {"kernel": np.zeros(1)}, "batch_stats": {}}
+    save_variables(tmp_path / "checkpoints", variables, metadata)
+    assert create_metadata(spec, experiment, tmp_path, train_examples=32) == metadata
+    with pytest.raises(UserError, match="a run on 32 training images; the data set now has 33; to resume it, restore"):
+        create_metadata(spec, experiment, tmp_path, train_examples=33)
+    names = ("background", "nose", "skin", *spec.class_names[3:])
+    with pytest.raises(UserError, match=r"a run on the classes background, skin, nose, .* now has background, nose, s"):
+        create_metadata(dataclasses.replace(spec, class_names=names), experiment, tmp_path, train_examples=32)
 
 
 def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
