@@ -17,7 +17,11 @@ AXIS = "batch"  # the pmapped axis over which steps synchronize
 
 
 def shard(tree: PyTree, devices: int | None = None) -> PyTree:
-    """Splits the leading axis of every array over this host's devices: [B, ...] -> [D, B / D, ...]."""
+    """Splits the leading axis of every array over this host's devices: [B, ...] -> [D, B / D, ...].
+
+    Raises:
+      ValueError: B is not a multiple of D.
+    """
     count = devices or jax.local_device_count()
     return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
 

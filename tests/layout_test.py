@@ -21,7 +21,7 @@ ALLOWED = {
     "processor": set(),
     "hosts": {"console", "errors"},
     "devices": {"types"},
-    "datasets": _BASE,
+    "datasets": _BASE | {"processor"},
     "pipeline": _BASE | {"processor", "datasets"},
     "ops": {"types"},
     "models": {"types", "errors", "fields", "paths", "files", "lazy", "ops"},

@@ -2,10 +2,11 @@
 
 import collections
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from typing import TypeVar
+
+from dmlcsr_jax.processor import usable_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,12 +26,12 @@ def parallel_map(
     Args:
       function: called with one item; its errors are raised here.
       items: any iterable.
-      workers: number of threads; one per core if None.
+      workers: number of threads; one per core that this process may use if None.
       ahead: how many items are processed ahead; four per thread if None.
       weigh: the weight of an item, such as its pixels; called by the reader.
       heaviest: the most that the items ahead weigh together, unless one alone is heavier.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or usable_cores()
     ahead = ahead or 4 * workers
     pending: collections.deque[tuple[futures.Future[R], float]] = collections.deque()
     total = 0.0

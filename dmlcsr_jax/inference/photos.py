@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -16,6 +15,7 @@ from dmlcsr_jax.inference.face import ParsedFace
 from dmlcsr_jax.inference.images import as_array
 from dmlcsr_jax.inference.options import Options
 from dmlcsr_jax.inference.results import ResultWriter
+from dmlcsr_jax.processor import usable_cores
 
 if TYPE_CHECKING:
     from dmlcsr_jax.inference.parser import FaceParser
@@ -77,7 +77,7 @@ def process_photos(
     Threads decode the next photos and write the last ones while the network has a batch, and the next batch is ready
     when it is done. How many images are in memory does not depend on the number of photos.
     """
-    threads = os.cpu_count() or 1
+    threads = usable_cores()
     limit = {"ahead": 2 * threads, "heaviest": threads * _PIXELS_PER_THREAD}
     decode_limit = limit | {"ahead": 2 * threads + parser.batch_size}
     images = parallel_map(_decode, photos, threads, weigh=_count_pixels, **decode_limit)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dmlcsr_jax.fields import FieldError, check_choice, check_range
+from dmlcsr_jax.losses.counts import is_class
 from dmlcsr_jax.pipeline.edges import edge_labels
 from dmlcsr_jax.types import Array, Predictions
 
@@ -38,7 +39,7 @@ class Softening:
         check_choice("target", self.target, get_args(Target))
         if not set(self.soften.split(",")) <= set(_SOFTENED):
             names = ", ".join(_SOFTENED)
-            raise FieldError(f"soften is {self.soften!r}; list one or more of {names}, with commas and no spaces")
+            raise FieldError(f"soften is {self.soften!r}; it must list some of {names}, with commas and no spaces")
         check_range("confidence", self.confidence, at_least=0, at_most=1)
 
     def softens(self, name: str) -> bool:
@@ -83,7 +84,7 @@ def soft_target(teacher: Array, labels: Array, cycle: Array | int, target: Targe
       target: how they are mixed.
     """
     share = 1 / (jnp.asarray(cycle, teacher.dtype) + 1)
-    is_label = labels[..., None] == jnp.arange(teacher.shape[-1], dtype=labels.dtype)
+    is_label = is_class(labels, teacher.shape[-1])
     if target == "logits":
         return jax.nn.log_softmax((1 - share) * teacher + share * is_label.astype(teacher.dtype))
     rest = jnp.maximum(1 - share, jnp.finfo(teacher.dtype).tiny)  # 0 log 0 would be NaN
@@ -102,8 +103,8 @@ def confident_labels(labels: Array, target: Array, teacher: Array, confidence: f
       teacher: [B, H, W, C] logits of the teacher.
       confidence: the teacher is sure if its largest probability is above this.
     """
-    sure = jnp.max(jax.nn.softmax(teacher), axis=-1) > confidence
-    is_label = labels[..., None] == jnp.arange(target.shape[-1], dtype=labels.dtype)
-    beaten = jnp.max(target, axis=-1) > jnp.max(target, axis=-1, where=is_label, initial=-jnp.inf)
-    is_class = labels < target.shape[-1]
-    return jnp.where(sure & beaten & is_class, jnp.argmax(target, axis=-1).astype(labels.dtype), labels)
+    confident = jnp.max(jax.nn.softmax(teacher), axis=-1) > confidence
+    is_label = is_class(labels, target.shape[-1])
+    outranked = jnp.max(target, axis=-1) > jnp.max(target, axis=-1, where=is_label, initial=-jnp.inf)
+    replaced = confident & outranked & (labels < target.shape[-1])
+    return jnp.where(replaced, jnp.argmax(target, axis=-1).astype(labels.dtype), labels)

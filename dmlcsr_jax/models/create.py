@@ -31,7 +31,10 @@ def create_model(num_classes: int, *, dtype: str = "float32", **fields: Any) -> 
 
 
 def init_variables(model: DMLCSR, seed: int) -> dict[str, Any]:
-    """Random parameters and initial statistics; their shapes do not depend on the image size."""
+    """Random parameters and initial statistics; their shapes do not depend on the image size.
+
+    The same seed gives the same values on one kind of processor; JAX does not promise that across kinds.
+    """
     # XLA compiles hundreds of draws from "rbg" in seconds, from the default generator in half a minute.
     return _init(model.clone(axis_name=None), jax.random.key(seed, impl="rbg"))
 

@@ -39,7 +39,7 @@ def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def add_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Adds independent Gaussian noise with a standard deviation of up to 12."""
     noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0, _STRONGEST_NOISE))
-    return np.clip(image + noise, 0, 255).astype(np.uint8)
+    return np.rint(np.clip(image + noise, 0, 255)).astype(np.uint8)
 
 
 def compress(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,21 +1,24 @@
 """The weight of each class in the loss, from `config.class_weights`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from dmlcsr_jax.errors import UserError
 
 
-def read_class_weights(text: str, class_names: Sequence[str], pixels: Sequence[int]) -> np.ndarray | None:
+def read_class_weights(
+    text: str, class_names: Sequence[str], pixels: Sequence[int], flip_pairs: Iterable[tuple[str, str]] = ()
+) -> np.ndarray | None:
     """Reads `config.class_weights`.
 
     Args:
       text: "none"; "inverse_sqrt" for one over the square root of a class's share of the pixels, relative to the most
-        frequent class; or "NAME=WEIGHT,...", with 1 for classes that are not listed.
+        frequent class, and 1 for a class without pixels; or "NAME=WEIGHT,...", with 1 for classes that are not listed.
       class_names: of the data set.
       pixels: number of training pixels per class.
+      flip_pairs: pairs of classes that mirroring swaps; both count the pixels of either.
 
     Returns:
       [C] float32, or None for equal weights.
@@ -26,7 +29,11 @@ def read_class_weights(text: str, class_names: Sequence[str], pixels: Sequence[i
     if text == "none":
         return None
     if text == "inverse_sqrt":
-        counts = np.maximum(np.asarray(pixels, np.float64), 1)  # a class without pixels weighs nothing anyway
+        counts = np.asarray(pixels, np.float64)
+        for pair in flip_pairs:
+            ids = [class_names.index(name) for name in pair]
+            counts[ids] = counts[ids].mean()
+        counts[counts == 0] = counts.max()
         return np.sqrt(counts.max() / counts).astype(np.float32)
     weights = dict.fromkeys(class_names, 1.0)
     for entry in text.split(","):

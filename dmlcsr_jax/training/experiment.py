@@ -69,7 +69,7 @@ class Experiment:
       initial: what the weights start from.
       loss: the weight of each term.
       class_weights: the weight of each class in the loss, as text; see `read_class_weights`.
-      optimizer: SGD and its schedule.
+      optimizer: SGD or AdamW, and its schedule.
       regulation: cycles and teacher.
       training: batch size, epochs, log and checkpoints.
       evaluation: when and how to score.

@@ -38,7 +38,7 @@ class RunLog:
         self._path = self._folder.path / "metrics.jsonl"
         kept = [line for line in read_json_lines(workdir / "metrics.jsonl") if line["step"] <= start_step]
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._events = SummaryWriter(str(self._folder.path), purge_step=start_step + 1 if start_step else None)
+        self._events = SummaryWriter(str(self._folder.path), purge_step=start_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One line of `metrics.jsonl`, and one point of each curve."""

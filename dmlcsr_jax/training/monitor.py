@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dmlcsr_jax.console import console
@@ -16,6 +17,7 @@ from dmlcsr_jax.training.logs import RunLog
 from dmlcsr_jax.training.loop import Evaluate
 from dmlcsr_jax.training.state import TrainState
 from dmlcsr_jax.training.steps import make_inspect_step
+from dmlcsr_jax.types import PyTree
 
 NUM_EXAMPLES = 8  # in the image
 
@@ -32,8 +34,11 @@ def create_evaluate(evaluator: Evaluator, split: str, workdir: Path) -> Evaluate
     images, truth = np.asarray(batch.images), np.asarray(batch.labels)
 
     def evaluate(state: TrainState, log: RunLog, step: int) -> float:
-        networks = {"student": state.variables} | ({"teacher": state.teacher} if state.teacher else {})
-        results = {name: evaluator(variables) for name, variables in networks.items()}
+        networks = {"student": state.variables}
+        results = {"student": evaluator(state.variables)}
+        if state.teacher:
+            networks["teacher"] = state.teacher
+            results["teacher"] = results["student"] if _equal(*networks.values()) else evaluator(state.teacher)
         console.print(f"scored {evaluator} ({evaluator.protocol})")
         console.print(score_table(results, f"{split} after step {step}"))
         log.scalars(step, _curves(results, split))
@@ -47,6 +52,11 @@ def create_evaluate(evaluator: Evaluator, split: str, workdir: Path) -> Evaluate
         return headline(list(results.values())[-1], spec)
 
     return evaluate
+
+
+def _equal(tree: PyTree, other: PyTree) -> bool:
+    """Whether two trees of arrays hold the same values, as student and teacher do after a restart."""
+    return all(jax.tree.leaves(jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), tree, other)))
 
 
 def _curves(results: Mapping[str, Scores], split: str) -> dict[str, float]:

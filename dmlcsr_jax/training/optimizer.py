@@ -106,10 +106,10 @@ def make_schedule(
       A function from the number of steps taken before this one (an int or an integer array, also traced) to the rate.
 
     Raises:
-      UserError: the warm-up does not fit into stage one.
+      UserError: the warm-up does not fit into stage one or into the run.
     """
     stage_one_epochs = regulation.epochs_before_cycles if regulation.enabled else epochs
-    _check_warmup(optimizer, stage_one_epochs, regulation.enabled)
+    _check_warmup(optimizer, stage_one_epochs, epochs)
     base, minimum = optimizer.learning_rate, optimizer.learning_rate * optimizer.minimum_factor
 
     def by_epoch(schedule: optax.Schedule) -> optax.Schedule:
@@ -184,10 +184,11 @@ def _cosine(first: float, last: float, length: int) -> optax.Schedule:
     return optax.cosine_decay_schedule(first, length, alpha=last / first)
 
 
-def _check_warmup(optimizer: OptimizerSettings, stage_one_epochs: int, has_cycles: bool) -> None:
-    if optimizer.warmup_epochs and optimizer.warmup_epochs >= stage_one_epochs:
-        name = "self_regulation.epochs_before_cycles" if has_cycles else "training.epochs"
+def _check_warmup(optimizer: OptimizerSettings, stage_one_epochs: int, epochs: int) -> None:
+    most = min(stage_one_epochs, epochs)
+    if optimizer.warmup_epochs and optimizer.warmup_epochs >= most:
+        name = "self_regulation.epochs_before_cycles" if stage_one_epochs < epochs else "training.epochs"
         raise UserError(
             f"config.optimizer.warmup_epochs is {optimizer.warmup_epochs}; it must be less than config.{name}, "
-            f"which is {stage_one_epochs}"
+            f"which is {most}"
         )

@@ -16,9 +16,9 @@ class TrainState(struct.PyTreeNode):
 
     Attributes:
       step: [] int32, the number of steps taken.
-      params: the parameters, float32.
-      batch_stats: the running batch-norm statistics, float32.
-      opt_state: the optimizer's state (the momentum buffers).
+      params: the parameters, float32; float64 if the model's dtype is.
+      batch_stats: the running batch-norm statistics, likewise.
+      opt_state: the optimizer's state: momentum buffers, and AdamW's second moments.
       cycle: [] int32, the number of the self-regulation cycle, 0 in stage one; also the number of networks that have
         joined the teacher.
       teacher: `params` and `batch_stats` of the frozen teacher; None before the first network joins.

@@ -142,7 +142,7 @@ def make_statistics_step(
 
     `variables` are `{"params": ...}`, or `prepare_variables` of them. `average` is a tree like `batch_stats`: the mean
     of the statistics of all batches so far, each weighted by its number of examples over all devices. `seen` [] float32
-    is the number of examples so far; while it is 0, the values of `average` do not matter. Examples outside the batch's
+    is the number of examples so far; while it is 0, `average` may hold any finite values. Examples outside the batch's
     mask do not count.
 
     Args:

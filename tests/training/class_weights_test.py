@@ -27,7 +27,12 @@ def test_weights_are_read(text, weights):
 
 
 def test_a_class_without_pixels_has_a_finite_weight():
-    assert np.isfinite(read_class_weights("inverse_sqrt", NAMES, [100, 4, 0])).all()
+    assert read_class_weights("inverse_sqrt", NAMES, [100, 4, 0]).tolist() == [1, 5, 1]
+
+
+def test_mirrored_classes_share_their_pixels():
+    names = ("background", "l_ear", "r_ear")
+    assert read_class_weights("inverse_sqrt", names, [100, 8, 0], [("l_ear", "r_ear")]).tolist() == [1, 5, 5]
 
 
 @pytest.mark.parametrize("text", ["hare=2", "hair", "hair=x", "hair=-1", "hair=inf", "hair=nan", "", "inverse"])
