@@ -13,6 +13,8 @@ DATASETS = ("celebamask_hq", "lapa", "helen")
 
 
 def get_config(arg: str = ""):
+    if arg not in ("", "debug", *DATASETS):
+        raise ValueError(f"argument {arg!r} is unknown; it can be {', '.join(DATASETS)}")
     dataset, arg = (arg, "") if arg in DATASETS else (DATASETS[0], arg)
     config = default.get_config(arg, dataset=dataset)
     config.input.channel_order = "BGR"

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:  # with requirements-parse.txt alone
         if (error.name or "").startswith("dmlcsr_jax"):
             raise
-        _exit_at_once(f"error: this needs the package {error.name}; pip install dmlcsr_jax with all that it requires")
+        _exit_at_once(f"error: this needs the package {error.name}; pip install dmlcsr_jax adds all that are missing")
     except KeyboardInterrupt:
         training = command is not None and command.mode == "train"
         sys.exit("stopped" + "; the same command resumes from the last checkpoint" * training)

@@ -1,4 +1,4 @@
-"""The one error that a user meets."""
+"""The error type for user mistakes."""
 
 
 class UserError(Exception):

@@ -1,4 +1,4 @@
-"""Fields that users set: each object checks its own, and the border to the configuration names their section."""
+"""Fields that users set: each object checks its own, and the boundary to the configuration names their section."""
 
 import contextlib
 import dataclasses

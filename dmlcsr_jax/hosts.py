@@ -23,6 +23,8 @@ def initialize(how: str) -> None:
     Raises:
       UserError: `how` cannot be read, or no cluster is found.
     """
+    if how != "auto" and how.count(",") != 2:
+        raise UserError(f"--distributed={how}: give auto on a cluster, or HOST:PORT,COUNT,INDEX")
     try:
         if how == "auto":
             jax.distributed.initialize()

@@ -1,4 +1,4 @@
-"""The modes of the command line that need JAX. They join the rooms, and only `cli.py` imports them.
+"""The modes of the command line that need JAX. They join the subpackages, and only `cli.py` imports them.
 
 Predict and demo are in `parse_modes.py`.
 """
@@ -61,7 +61,7 @@ def prepare_dataset(experiment: Experiment) -> Dataset:
     """The data set, built unless it is there; prints its size."""
     dataset = hosts.first_then_others(lambda: datasets.prepare(experiment.dataset))
     counts = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
-    console.print(f"data set {dataset.spec.name}: {counts}; {dataset.spec.num_classes} classes; in {dataset.directory}")
+    print_plain(f"data set {dataset.spec.name}: {counts}; {dataset.spec.num_classes} classes; in {dataset.directory}")
     for line in dataset.summary.file_warnings():
         warn(line)
     return dataset
@@ -88,12 +88,12 @@ def train(config: ConfigDict, workdir: Path) -> None:
     )
     plan = plan_run(experiment, dataset, workdir)
     if earlier_epochs and earlier_epochs < experiment.training.epochs:
-        console.print(describe_more_epochs(experiment, plan.epoch_steps, earlier_epochs))
+        print_plain(describe_more_epochs(experiment, plan.epoch_steps, earlier_epochs))
     evaluator = create_evaluator(experiment, dataset, plan.metadata)
     evaluate = create_evaluate(evaluator, experiment.evaluation.split, workdir)
     loop.train(experiment, plan, workdir, evaluate)
     if hosts.is_first():
-        console.print(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
+        print_plain(f"curves: {plot_curves(workdir)}   examples: {workdir / 'examples.png'}")
     repeat_warnings()
 
 
@@ -141,7 +141,7 @@ def evaluate(
     if warning := pixel_warning(dataset, [split]):
         warn(warning)
     result = evaluator(variables, observe=extremes)
-    console.print(f"scored {title}, {evaluator}")
+    print_plain(f"scored {title}, {evaluator}")
     console.print(score_table({weights: result}, title))
     result["protocol"] = evaluator.protocol
     _write_scores(output, result, extremes, title=f"{title}, {evaluator}", source=dataset.source(split))
@@ -173,7 +173,7 @@ def _write_scores(output: Path, result: Scores, extremes: Extremes, *, title: st
         extremes=extremes,
         example=lambda index: decode_example(source[index]),
     )
-    console.print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.html'}")
+    print_plain(f"written: {output / 'evaluation.json'}, {output / 'evaluation.html'}")
 
 
 def example_images(config: ConfigDict) -> list[tuple[str, pathlib.Path | np.ndarray]]:
@@ -209,7 +209,7 @@ def export(
     checkpoint = checkpoints.find_checkpoint(workdir)
     variables, metadata = checkpoints.load(checkpoint, weights)
     metadata, about = _describe_checkpoint(config, workdir, checkpoint, metadata)
-    console.print(f"exporting {checkpoint}, and comparing the result with it on drawn faces")
+    print_plain(f"exporting {checkpoint}, and comparing the result with it on drawn faces")
     files, graph = {}, about
     exported = export_network(variables, metadata, formats)
     if "safetensors" in exported:  # a graph beside weights says that it was made of them
@@ -217,10 +217,10 @@ def export(
     for name, (content, parity) in exported.items():
         file = f"model.{'onnx' if name == 'web' else name}"
         card = model_card.describe(file, metadata, parity, about if name == "safetensors" else graph)
-        console.print(f"{file}: {len(content) / 1e6:.1f} MB; {parity}")
+        print_plain(f"{file}: {len(content) / 1e6:.1f} MB; {parity}")
         if name == "web":
             write_files(output / "web", web.site(content, metadata.spec, card))
-            console.print(f"written: {output / 'web'}; its README.md says how to serve it")
+            print_plain(f"written: {output / 'web'}; its README.md says how to serve it")
             continue
         if name == "safetensors":
             texts = {"README.md": model_card.render(card), "model.json": checkpoints.encode_metadata(metadata, about)}
@@ -229,7 +229,7 @@ def export(
         files |= {file: content} | texts
     if files:
         write_files(output, files)
-        console.print(f"written: {', '.join(files)} in {output}")
+        print_plain(f"written: {', '.join(files)} in {output}")
 
 
 def _describe_checkpoint(
@@ -274,11 +274,11 @@ def convert(config: ConfigDict, workdir: Path, path: Path) -> None:
     variables = from_torch(state_dict)
     claim_workdir(workdir, config.to_dict())
     checkpoints.save_variables(workdir / "checkpoints", variables, create_metadata(spec, experiment, workdir))
-    console.print(f"written: {workdir}, {spec.name}, {num_classes} classes, {fields['backbone']}")
+    print_plain(f"written: {workdir}, {spec.name}, {num_classes} classes, {fields['backbone']}")
 
 
 def convert_back(workdir: Path, output: Path, weights: str | None = None) -> None:
     """The weights of a workdir's best checkpoint into a file with the published PyTorch names."""
     variables, metadata = checkpoints.load(workdir, weights)
     write_state_dict(output, to_torch(variables, create_model(metadata.spec.num_classes, **metadata.model).backbone))
-    console.print(f"written: {output}")
+    print_plain(f"written: {output}")

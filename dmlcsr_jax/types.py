@@ -1,4 +1,4 @@
-"""Structures that cross room borders."""
+"""Structures that all subpackages share."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jaxlib._jax import Device as Device
 
     Array: TypeAlias = np.ndarray | jax.Array
-else:  # the rooms that need no JAX do not wait for it
+else:  # subpackages that need no JAX do not wait for it
     Array = Device = Any
 
 IGNORE_ID = 255  # the label value that no loss and no score counts

@@ -4,9 +4,10 @@ import json
 import pathlib
 
 import pytest
+from ml_collections import ConfigDict
 
 from configs import default
-from dmlcsr_jax import command
+from dmlcsr_jax import __version__, command, command_flags
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.recipes import read_config
 
@@ -24,7 +25,6 @@ def parse(*arguments):
         ([RECIPE], ["--workdir"]),
         ([RECIPE, "--mode=convert", "a.pth"], ["--workdir"]),
         (["--mode=evaluate"], ["--config"]),
-        (["--mode=predict"], ["--config"]),
         (["--config=nothing", "--workdir=x"], ["--config=nothing", "celebamask_hq", "quickstart"]),
         (["--config=configs/nothing.py", "--workdir=x"], ["configs/nothing.py"]),
         ([f"{RECIPE}:tiny", "--workdir=x"], ["tiny", "debug"]),
@@ -86,9 +86,39 @@ def test_fields_that_a_mode_does_not_read_are_refused(arguments, reads):
 
 
 def test_predicting_files_reads_no_field():
-    parse(RECIPE, "--mode=predict", "photo.jpg")
+    parse(RECIPE, "--workdir=x", "--mode=predict", "photo.jpg")
     with pytest.raises(UserError, match=r"--config\.dataset\.path has no effect: predict reads no field"):
-        parse(RECIPE, "--mode=predict", "--config.dataset.path=x", "photo.jpg")
+        parse(RECIPE, "--workdir=x", "--mode=predict", "--config.dataset.path=x", "photo.jpg")
+    with pytest.raises(UserError, match="has no effect on files; name a trained network with --workdir=DIR"):
+        parse(RECIPE, "--mode=predict", "photo.jpg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mode=export", "--flip"], "--flip belongs to --mode=predict or evaluate, not to --mode=export"),
+        (["--mode=predict", "--formats=onnx", "a.jpg"], "--formats belongs to --mode=export, not to --mode=predict"),
+        (["--mode=demo", "a.jpg"], "a.jpg: --mode=demo takes no files; to parse photos and videos, add --mode=predict"),
+        (["a.jpg"], "a.jpg: --mode=train takes no files; to parse photos and videos, add --mode=predict"),
+        (["--mode=predict"], "--mode=predict needs photos, videos or folders, such as photo.jpg"),
+        (["--mode=evaluate", "--workdir=nowhere"], "--workdir=nowhere has no config.json; name the folder of a run"),
+    ],
+)
+def test_what_a_mode_does_not_read_or_lacks_is_named(arguments, message):
+    with pytest.raises(UserError, match=f"^{message}"):
+        parse(*arguments)
+
+
+def test_every_flag_of_some_modes_exists():
+    values = command_flags.define_flags(ConfigDict(), [])
+    assert set(command_flags.MODES_OF_FLAG) <= set(values)
+    assert {mode for modes in command_flags.MODES_OF_FLAG.values() for mode in modes} <= set(command_flags.MODES)
+
+
+@pytest.mark.parametrize(("arguments", "answer"), [([], "--mode:"), (["-h"], "--mode:"), (["--version"], __version__)])
+def test_help_and_version(arguments, answer):
+    with pytest.raises(command.Help, match=answer):
+        parse(*arguments)
 
 
 def test_boxes_are_read():
@@ -156,7 +186,7 @@ def test_help_names_every_flag():
         parse("--help")
     text = str(shown.value)
     fields = set(command.Command.__dataclass_fields__) - {"config", "paths"}
-    assert all(f"--{name}" in text for name in fields) and all(f"  {mode} " in text for mode in command.MODES)
+    assert all(f"--{name}" in text for name in fields) and all(f"  {mode} " in text for mode in command_flags.MODES)
 
 
 @pytest.mark.parametrize(

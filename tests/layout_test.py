@@ -1,13 +1,14 @@
-"""The layout holds: imports point down one list of rooms, and nothing pulls in TensorFlow or PyTorch."""
+"""The layout holds: imports point down one list of subpackages, and nothing pulls in TensorFlow or PyTorch."""
 
 import ast
 import pathlib
+import re
 
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "dmlcsr_jax"
 
-# Each room and the rooms that it may import.
+# Each subpackage and those that it may import.
 _BASE = {"types", "errors", "fields", "paths", "files", "console", "lazy"}
 ALLOWED = {
     "lazy": set(),
@@ -36,10 +37,11 @@ ALLOWED = {
     "modes": _BASE | {"hosts", "datasets", "models", "checkpoints", "evaluation", "training", "inference"},
     "parse_modes": {"paths", "inference"},
     "recipes": {"errors", "paths", "training"},
-    "command": {"types", "errors", "paths", "recipes"},
+    "command_flags": {"types"},
+    "command": {"command_flags", "types", "errors", "paths", "recipes"},
     "cli": {"errors", "paths", "environment", "hosts", "models", "inference", "modes", "parse_modes", "command"},
     "configs": {"losses", "checkpoints"},
-    "__init__": {"lazy", "datasets", "inference", "models"},
+    "__init__": {"lazy", "errors", "datasets", "inference", "models"},
 }
 
 
@@ -53,23 +55,29 @@ def imported_modules(path):
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_point_down_the_list(path):
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     for module in imported_modules(path):
         root, _, rest = module.partition(".")
         assert root not in {"tensorflow", "torchvision"}, module
-        assert root != "torch" or room == "models", module
+        assert root != "torch" or name == "models", module
         if root == PACKAGE.name:
             target = rest.split(".")[0]
-            assert target in ALLOWED[room] | {room, "__version__"}, f"{path} imports {module}"
+            assert target in ALLOWED[name] | {name, "__version__"}, f"{path} imports {module}"
 
 
-def test_only_the_border_reads_a_configuration():
+def test_only_the_boundary_reads_a_configuration():
     readers = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
         if path.parent.name != "configs" and any("ml_collections" in module for module in imported_modules(path))
     }
-    assert readers == {"command.py", "recipes.py", "modes.py", "training/experiment.py"}
+    assert readers == {"command.py", "command_flags.py", "recipes.py", "modes.py", "training/experiment.py"}
+
+
+def test_lines_are_printed_as_they_are():
+    """Rich would read brackets in a path as markup."""
+    users = {path.name for path in PACKAGE.rglob("*.py") if re.search(r"console\.print\(\s*f?\"", path.read_text())}
+    assert not users
 
 
 def test_only_steps_call_pmap():

@@ -22,7 +22,6 @@ def get_config(arg=""):
     if arg == "where":
         raise ValueError(f"defaults of {default.__file__}")
     config = default.get_config()
-    config.own_field = 1
     return default.finish(config, arg)
 """
 
@@ -128,7 +127,7 @@ def test_help(command):
     ("recipe", "typo", "field"),
     [
         ("celebamask_hq:debug", "model.witdh", "model.width"),
-        ("mine.py", "own_feild", "own_field"),
+        ("mine.py", "model.bakcbone", "model.backbone"),
         ("mine.py:debug", "model.witdh", "model.width"),
     ],
 )

@@ -65,6 +65,9 @@ def _find_checkpoint(name: str, path: Path) -> Path:
     steps = folders_below(folder)
     if not steps and folder == path and name in exported.shipped_names():
         return exported.shipped_directory() / name
+    if path.is_file():
+        advice = "convert it first with --mode=convert" if path.suffix in (".pth", ".npz") else "name its folder"
+        raise UserError(f"{path} is a file, not a workdir or a folder of weights; {advice}")
     if not folder.is_dir():
         shipped = ", ".join(exported.shipped_names())
         raise UserError(
@@ -113,6 +116,8 @@ def load(path: str | Path, weights: str | None = None) -> tuple[dict[str, Any], 
 
 def find_item(folder: Path, weights: str | None) -> str:
     """The item of a step folder that holds these weights; UserError if there is none."""
+    if weights not in (None, *ITEMS):
+        raise UserError(f"weights is {weights!r}; it can be {' or '.join(ITEMS)}")
     if weights == "teacher" and not (folder / ITEMS["teacher"]).is_dir():
         if exported.is_exported(folder):
             raise UserError(f"{folder} holds one exported network, and no teacher; leave out --weights")

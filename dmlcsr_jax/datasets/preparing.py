@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import writer as tfds_writer
 
-from dmlcsr_jax.console import console, progress_bar
+from dmlcsr_jax.console import print_plain, progress_bar
 from dmlcsr_jax.datasets.parallel import parallel_map
 from dmlcsr_jax.datasets.summary import Tally
 from dmlcsr_jax.files import replacing, write_text
@@ -71,7 +71,7 @@ def write_parts(title: str, parts: Sequence[Part[Item]], prepare: Callable[[Item
     unfinished = [part for part in parts if not part.is_finished()]
     total, left = (sum(len(part.items) for part in some) for some in (parts, unfinished))
     if left < total:
-        console.print(f"{title}: resuming, {total - left:,} of {total:,} examples are done")
+        print_plain(f"{title}: resuming, {total - left:,} of {total:,} examples are done")
     results = parallel_map(prepare, itertools.chain.from_iterable(part.items for part in unfinished))
     with progress_bar(title, transient=True) as progress:
         task = progress.add_task("", total=total, completed=total - left, text="")

@@ -93,7 +93,7 @@ class FaceSpec:
     def class_id(self, name: str) -> int:
         """The number of a class; ValueError lists the classes if there is none of that name."""
         if name not in self.class_names:
-            raise ValueError(f"no class {name!r} in {self.name}; it has {', '.join(self.class_names)}")
+            raise ValueError(f"no class {name!r}; choose from {', '.join(self.class_names)}")
         return self.class_names.index(name)
 
     def flip_table(self) -> np.ndarray:

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import print_plain
 from dmlcsr_jax.datasets.images import decode_label
 from dmlcsr_jax.datasets.parallel import parallel_map
 from dmlcsr_jax.datasets.raw_files import read_labels, size_text
@@ -54,7 +54,7 @@ def _check_files(folder: pathlib.Path, names: list[str]) -> None:
         )
     others = sum(1 for _ in folder.rglob("*.png")) - len(names)
     if others:
-        console.print(f"{others} other PNG files in {folder} belong to no image of the split and were not read")
+        print_plain(f"{others} other PNG files in {folder} belong to no image of the split and were not read")
 
 
 def _read(path: pathlib.Path, label: np.ndarray, spec: FaceSpec) -> np.ndarray:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CenterFace", "Detection", "FaceCrop", "FaceParser", "ParsedFace"]
 
-# One module of the room can be imported without JAX.
+# One module of this subpackage can be imported without JAX.
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {"detector": ["CenterFace", "Detection"], "face": ["FaceCrop", "ParsedFace"], "parser": ["FaceParser"]},

@@ -101,7 +101,7 @@ class ParsedFace:
         """The union of the named parts.
 
         Args:
-          *names: names of parts.
+          *names: names of parts; none for all but the background.
           dilate: pixels to grow the mask by; negative values shrink it.
           feather: standard deviation, in pixels, of the Gaussian that softens its edges.
 
@@ -114,7 +114,7 @@ class ParsedFace:
         if feather < 0:
             raise ValueError(f"feather is {feather}; it must be 0 (hard edges) or more pixels")
         chosen = np.zeros(256, np.uint8)
-        chosen[[self.spec.class_id(name) for name in names]] = 1
+        chosen[[self.spec.class_id(name) for name in names or self.names[1:]]] = 1
         mask = chosen[self.labels]
         if dilate:
             kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(dilate) + 1,) * 2)
@@ -131,8 +131,15 @@ class ParsedFace:
 
         Returns:
           [H, W, 3] uint8 RGB.
+
+        Raises:
+          ValueError: `opacity` is out of range, or a name is not one of the parts.
         """
-        labels = self.labels if names is None else np.where(self.mask(*names), self.labels, np.uint8(0))
+        if not 0 <= opacity <= 1:
+            raise ValueError(f"opacity is {opacity}; it must be in 0..1")
+        labels = self.labels
+        if names is not None:
+            labels = np.where(np.isin(labels, [self.spec.class_id(name) for name in names]), labels, np.uint8(0))
         mixed = draw_overlay(self.image, labels, self.spec, opacity=opacity)
         return draw_legend(mixed, labels, self.spec) if legend else mixed
 

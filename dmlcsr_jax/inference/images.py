@@ -34,12 +34,21 @@ def as_array(image: ImageLike) -> np.ndarray:
             return rgb_array(image)
         except Exception as error:  # decoders raise almost anything about a broken file
             raise UserError(f"a Pillow image of mode {image.mode} cannot be used ({error})") from error
+    _refuse_other_kinds(image)
     array = np.asarray(image)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-        raise UserError(f"an image must be [H, W, 3] uint8 RGB, not {array.shape} {array.dtype}")
+        advice = "PIL.Image.fromarray(array) takes gray and RGBA arrays of uint8"
+        if np.issubdtype(array.dtype, np.floating):
+            advice = "multiply values in 0..1 by 255 and round them to uint8"
+        raise UserError(f"an image must be [H, W, 3] uint8 RGB, not {array.shape} {array.dtype}; {advice}")
     if not array.size:
         raise UserError(f"an image of shape {array.shape} has no pixels")
     return array
+
+
+def _refuse_other_kinds(image: object) -> None:
+    if image is None or isinstance(image, bytes) or hasattr(image, "read"):
+        raise UserError(f"an image must be a path, an array or a Pillow image, not {type(image).__name__}")
 
 
 def as_arrays(images: ImageLike | Sequence[ImageLike]) -> tuple[list[np.ndarray], bool]:
@@ -50,6 +59,7 @@ def as_arrays(images: ImageLike | Sequence[ImageLike]) -> tuple[list[np.ndarray]
     """
     if isinstance(images, str | os.PathLike | Image.Image):
         return [as_array(images)], True
+    _refuse_other_kinds(images)
     if not isinstance(images, Sequence) and getattr(images, "ndim", 4) < 4:
         return [as_array(images)], True
     return [as_array(image) for image in images], False

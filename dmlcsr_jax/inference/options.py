@@ -42,7 +42,10 @@ class Options:
         if self.smooth < 1 or self.smooth % 2 == 0:
             raise UserError(f"--smooth={self.smooth} is not an odd number of frames; give 1, 3, 5 or more")
         if self.remap:
-            get_spec(self.remap)
+            try:
+                get_spec(self.remap)
+            except UserError as error:
+                raise UserError(f"--remap={self.remap}: {error}") from error
         if self.parts and not {"masks", "cutout"} & set(self.write):
             raise UserError(
                 f"--parts={','.join(self.parts)} selects parts of masks and cut-outs; add --write=masks or cutout"
@@ -55,5 +58,5 @@ class Options:
         for part in self.parts:
             if part not in spec.class_names:
                 raise UserError(
-                    f"--parts={','.join(self.parts)}: {part!r} is no part; choose {', '.join(spec.class_names)}"
+                    f"--parts={','.join(self.parts)}: {part!r} is not a part; choose {', '.join(spec.class_names)}"
                 )

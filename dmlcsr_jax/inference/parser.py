@@ -11,7 +11,7 @@ import numpy as np
 
 from dmlcsr_jax.checkpoints import CheckpointMetadata
 from dmlcsr_jax.errors import UserError
-from dmlcsr_jax.fields import check_choice
+from dmlcsr_jax.fields import check_choice, check_range
 from dmlcsr_jax.inference.detector import CenterFace, Detection, Detector, take_crop
 from dmlcsr_jax.inference.engines.base import Engine
 from dmlcsr_jax.inference.engines.choosing import create_engine
@@ -66,7 +66,7 @@ class FaceParser:
         or AVX512-BF16, and for JAX on an accelerator; labels differ on less than 0.5 % of the pixels.
 
     Raises:
-      FieldError: `faces`, `engine` or `precision` is none of these.
+      FieldError: `faces`, `engine` or `precision` is none of these, or `batch_size` is less than 1.
       UserError: `faces` is "detect" and no detector is installed; or the engine is not installed, or cannot run the
         network so.
     """
@@ -85,7 +85,8 @@ class FaceParser:
     ):
         self.spec = metadata.spec
         self.metadata = metadata
-        self.batch_size = batch_size
+        check_range("batch_size", batch_size, at_least=1)
+        self.batch_size = int(batch_size)
         faces = faces or ("detect" if detector else "whole")
         check_choice("faces", faces, get_args(Faces))
         self._detector = detector if faces != "whole" else None
@@ -177,6 +178,11 @@ class FaceParser:
     def _find_places(self, image: np.ndarray, boxes: np.ndarray | None) -> list[Place]:
         """The faces of an image and the matrices of their crops, the largest face last."""
         if boxes is not None:
+            height, width, _ = image.shape
+            for left, top, right, bottom in boxes.tolist():
+                if left >= width or top >= height or right <= 0 or bottom <= 0:
+                    box = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
+                    raise UserError(f"the box ({box}) lies outside of the image, which is {width} x {height} pixels")
             faces = [Detection((left, top, right, bottom)) for left, top, right, bottom in boxes.tolist()]
         elif self._detector is not None:
             faces = self._detector(image)

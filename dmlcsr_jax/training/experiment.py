@@ -1,4 +1,4 @@
-"""The border between the configuration and the code: every section becomes an object that checks its own fields."""
+"""The boundary between the configuration and the code: every section becomes an object that checks its own fields."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ import numpy as np
 from flax import traverse_util
 
 from dmlcsr_jax.checkpoints import load, load_metadata
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import print_plain
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.models import DMLCSR, init_variables
 from dmlcsr_jax.models.pretrained import find_imagenet_weights, load_backbone
@@ -86,7 +86,7 @@ def initial_variables(model: DMLCSR, initial: InitialWeights, class_names: Seque
         if initial.pretrained_backbone == IMAGENET:
             path = find_imagenet_weights(model.backbone)
         variables = load_backbone(variables, read_state_dict(path), model.backbone)
-        console.print(f"encoder from {path}")
+        print_plain(f"encoder from {path}")
     if initial.init_from:
         source, metadata = load(initial.init_from)
         same_classes = metadata.spec.class_names == tuple(class_names)
@@ -124,7 +124,5 @@ def transfer(source: Variables, fresh: Variables, name: str, *, same_classes: bo
                 f"config.init_from={name}: {path} is {what} and {list(np.shape(value))} here; use the same config.model"
             )
         fresh_layers.append(layer)
-    console.print(
-        f"weights from {name}" + (f"; fresh: {', '.join(dict.fromkeys(fresh_layers))}" if fresh_layers else "")
-    )
+    print_plain(f"weights from {name}" + (f"; fresh: {', '.join(dict.fromkeys(fresh_layers))}" if fresh_layers else ""))
     return traverse_util.unflatten_dict(wanted, sep="/")

@@ -7,7 +7,7 @@ import numpy as np
 from clu import parameter_overview
 from tensorboardX import SummaryWriter
 
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import print_plain
 from dmlcsr_jax.files import read_json_lines, write_text
 from dmlcsr_jax.paths import LocalFolder, Path
 from dmlcsr_jax.types import PyTree
@@ -16,7 +16,7 @@ from dmlcsr_jax.types import PyTree
 def write_overview(path: Path, params: PyTree) -> None:
     """Writes the table of all parameters with their shapes, and prints how many there are."""
     write_text(path, parameter_overview.get_parameter_overview(params, include_stats=False))
-    console.print(f"{int(parameter_overview.count_parameters(params)):,} parameters, listed in {path}")
+    print_plain(f"{int(parameter_overview.count_parameters(params)):,} parameters, listed in {path}")
 
 
 class RunLog:

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 
 from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import Window
-from dmlcsr_jax.console import console, progress_bar
+from dmlcsr_jax.console import print_plain, progress_bar
 from dmlcsr_jax.devices import host_local, replicate, shard
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.hosts import is_first
@@ -106,7 +106,7 @@ def train(experiment: Experiment, plan: Plan, workdir: Path, evaluate: Evaluate)
             report.restart_clock(step)
             save_time.restart(step)
             if stop and step < plan.total_steps:
-                console.print(f"stopped by SIGTERM after step {step}; the same command resumes from there")
+                print_plain(f"stopped by SIGTERM after step {step}; the same command resumes from there")
                 break
     return state
 
@@ -123,7 +123,7 @@ def start_or_resume(
         state = create_state(variables, plan.optimizer)
     else:
         state = TrainState.from_items(saved)
-        console.print(f"resuming from the checkpoint of step {int(state.step)} of {plan.total_steps} in {workdir}")
+        print_plain(f"resuming from the checkpoint of step {int(state.step)} of {plan.total_steps} in {workdir}")
     if is_first():
         write_overview(workdir / "parameters.txt", state.params)
     return replicate(state), window

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import console, print_plain
 from dmlcsr_jax.drawing.images import write_image
 from dmlcsr_jax.drawing.overlay import panel
 from dmlcsr_jax.evaluation.confusion import headline
@@ -39,7 +39,7 @@ def create_evaluate(evaluator: Evaluator, split: str, workdir: Path) -> Evaluate
         if state.teacher:
             networks["teacher"] = state.teacher
             results["teacher"] = results["student"] if _equal(*networks.values()) else evaluator(state.teacher)
-        console.print(f"scored {evaluator} ({evaluator.protocol})")
+        print_plain(f"scored {evaluator} ({evaluator.protocol})")
         console.print(score_table(results, f"{split} after step {step}"))
         log.scalars(step, _curves(results, split))
         if log.active:

@@ -9,7 +9,7 @@ import optax
 
 from dmlcsr_jax import checkpoints
 from dmlcsr_jax.checkpoints import CheckpointMetadata
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import print_plain
 from dmlcsr_jax.datasets.prepared import Dataset, Source
 from dmlcsr_jax.datasets.spec import FaceSpec
 from dmlcsr_jax.devices import AXIS
@@ -92,6 +92,10 @@ def check_batch_size(settings: TrainingSettings, *, examples: int, devices: int)
         return
     most = examples // unit * unit
     nearest = {min(max(n, unit), most) for n in (size // unit * unit, (size // unit + 1) * unit)}
+    if unit == 1:
+        raise UserError(
+            f"config.training.batch_size is {size}, but there are only {examples} training images; use {most}"
+        )
     reason = f"{devices} device{'s' * (devices > 1)}" + f" and config.training.accumulate_steps={parts}" * (parts > 1)
     works = " or ".join(map(str, sorted(nearest))) if most else "they are too few"
     raise UserError(
@@ -194,7 +198,7 @@ def _repeats(source: Source, spec: FaceSpec, threshold: float) -> np.ndarray | N
     present = class_presence(source, spec.num_classes)
     factors = zip(spec.class_names, class_factors(present, threshold), strict=True)
     rare = ", ".join(f"{name} {factor:.1f}" for name, factor in factors if factor > 1)
-    console.print(f"rare classes and how often their images are repeated: {rare or 'none'}")
+    print_plain(f"rare classes and how often their images are repeated: {rare or 'none'}")
     return repeat_factors(present, threshold)
 
 
@@ -207,7 +211,7 @@ def _class_weights(experiment: Experiment, dataset: Dataset) -> np.ndarray | Non
     weights = read_class_weights(experiment.class_weights, names, counts, pairs)
     if weights is not None:
         listed = ", ".join(f"{name} {weight:.2g}" for name, weight in zip(names, weights, strict=True))
-        console.print(f"class weights of cross_entropy and distill_parsing: {listed}")
+        print_plain(f"class weights of cross_entropy and distill_parsing: {listed}")
     return weights
 
 
@@ -215,9 +219,9 @@ def mention_cycles(regulation: SelfRegulation, epochs: int, schedule: str = "pol
     """Prints a line if training ends before self-regulation, or a cosine that ends with stage one, has its effect."""
     first = regulation.epochs_before_cycles or regulation.cycle_epochs  # the teacher's first member
     if regulation.enabled and first >= epochs:
-        console.print(f"no self-regulation: it would start after epoch {first}, and training ends with epoch {epochs}")
+        print_plain(f"no self-regulation: it would start after epoch {first}, and training ends with epoch {epochs}")
         if schedule == "cosine" and first > epochs:
-            console.print(
+            print_plain(
                 f"the cosine reaches its minimum at epoch {first}; to reach it at epoch {epochs}, pass "
                 "--config.self_regulation.enabled=False"
             )

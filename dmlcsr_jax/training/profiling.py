@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import print_plain
 from dmlcsr_jax.paths import LocalFolder, Path
 
 WARM_UP = 2  # steps before the trace: the first one compiles
@@ -35,7 +35,7 @@ def step_tracer(folder: Path, steps: int) -> Iterator[Callable[[int, Any], Abstr
             running = False
             jax.profiler.stop_trace()
             local.upload()
-            console.print(f"profile: {folder}")
+            print_plain(f"profile: {folder}")
 
     def traced(step: int, state: Any) -> AbstractContextManager:
         nonlocal running

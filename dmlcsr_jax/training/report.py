@@ -8,7 +8,7 @@ from clu.metrics import Average
 from rich.progress import Progress
 
 from dmlcsr_jax.checkpoints import Window
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import console, print_plain
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.training.experiment import TrainingSettings
 from dmlcsr_jax.training.logs import RunLog
@@ -99,7 +99,7 @@ class Reporter:
         text = f"loss {values['total']:.3f}, {values['images_per_second']:.1f} images/s"
         self._progress.update(self._task, text=text)
         if not console.is_terminal:  # a log file shows no bar
-            console.print(f"step {step} of {self._plan.total_steps}, epoch {step / self._plan.epoch_steps:.1f}: {text}")
+            print_plain(f"step {step} of {self._plan.total_steps}, epoch {step / self._plan.epoch_steps:.1f}: {text}")
         self._averages = {}
         self.restart_clock(step)
 

@@ -71,7 +71,7 @@ def test_json_round_trip(name):
 def test_class_numbers_by_name():
     spec = FaceSpec("two", ("background", "face"))
     assert spec.class_id("face") == 1
-    with pytest.raises(ValueError, match="no class 'nose' in two; it has background, face"):
+    with pytest.raises(ValueError, match="no class 'nose'; choose from background, face"):
         spec.class_id("nose")
 
 

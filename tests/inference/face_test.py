@@ -31,11 +31,17 @@ def test_masks_grow_shrink_and_soften():
     assert soft.sum() == pytest.approx(400, rel=1e-3)
 
 
+def test_without_names_a_mask_is_all_but_the_background():
+    np.testing.assert_array_equal(FACE.mask(), LABELS > 0)
+
+
 def test_wrong_arguments_name_the_right_ones():
     with pytest.raises(ValueError, match="l_eye"):
         FACE.mask("left_eye")
     with pytest.raises(ValueError, match="feather"):
         FACE.mask("skin", feather=-1)
+    with pytest.raises(ValueError, match=r"opacity is 5; it must be in 0\.\.1"):
+        FACE.overlay(5)
     with pytest.raises(UserError, match="celebamask_hq, lapa"):
         FACE.remapped("lapa2")
 
@@ -43,6 +49,7 @@ def test_wrong_arguments_name_the_right_ones():
 def test_overlay_of_some_parts():
     shown = FACE.overlay(1.0, legend=False, names=["l_eye"])
     changed = (shown != IMAGE).any(axis=-1)
+    np.testing.assert_array_equal(FACE.overlay(legend=False, names=[]), IMAGE)
     np.testing.assert_array_equal(changed, FACE.mask("l_eye"))
     assert (shown[changed] == SPEC.palette[SPEC.class_id("l_eye")]).all()
 

@@ -124,10 +124,23 @@ def test_bad_images_are_named(parser, tmp_path):
         (np.zeros((4, 4, 3)), "uint8"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
         (Image.new("F", (4, 4)), "mode F"),
-        (None, "RGB"),
+        (np.zeros((4, 4, 3)), "multiply values in 0..1 by 255"),
+        (None, "not NoneType"),
+        (b"bytes", "not bytes"),
     ):
         with pytest.raises(UserError, match=words):
             parser([bad])
+
+
+def test_boxes_outside_of_the_image_are_named(parser):
+    with pytest.raises(UserError, match=r"the box \(70, 5, 90, 30\) lies outside of the image, which is 60 x 40"):
+        parser(draw(40, 60), boxes=[(70, 5, 90, 30)])
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_has_images(variables, batch_size):
+    with pytest.raises(UserError, match=f"batch_size is {batch_size}; it must be at least 1"):
+        FaceParser(variables, METADATA, batch_size=batch_size)
 
 
 def test_pillow_images_and_arrays_of_other_libraries(parser):

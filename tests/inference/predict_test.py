@@ -215,7 +215,7 @@ def test_cutouts_are_of_all_but_the_background_and_of_remapped_parts(parser, tmp
 
 def test_an_unknown_part_is_named_before_anything_is_written(parser, tmp_path):
     for options in (Options(["masks"], parts=["hare"]), Options(["masks"], parts=["hat"], remap="lapa")):
-        with pytest.raises(UserError, match=r"is no part; choose background, .*hair"):
+        with pytest.raises(UserError, match=r"is not a part; choose background, .*hair"):
             predict(parser, [("x", half_red())], output=tmp_path / "out", options=options)
     assert not (tmp_path / "out").exists()
 
@@ -265,7 +265,7 @@ def test_results_are_in_order_and_few_images_are_decoded_ahead(parser, tmp_path,
         return image
 
     monkeypatch.setattr(photos, "as_array", decode)
-    monkeypatch.setattr(photos.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(photos, "usable_cores", lambda: 2)
     names = [f"{i}" for i in range(200)]
     inputs = [(name, pathlib.Path(f"{name}.jpg")) for name in names]
     predict(parser, inputs, output=tmp_path, options=Options(["json"]))

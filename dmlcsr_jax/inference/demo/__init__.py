@@ -11,7 +11,7 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import print_plain
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.inference.demo.answers import MAX_MEGABYTES, Parse, answer
 from dmlcsr_jax.inference.demo.examples import draw_examples, thumbnails
@@ -42,7 +42,7 @@ def serve(parser: Parse, port: int) -> None:
             page.launch(**launch_options(port), prevent_thread_lock=True)
         except (OSError, OverflowError) as error:
             raise UserError(f"--port={port} cannot be used; give a free one from 1024 to 65535") from error
-        console.print(f"open http://127.0.0.1:{port}   (Ctrl-C stops)")
+        print_plain(f"open http://127.0.0.1:{port}   (Ctrl-C stops)")
         page.block_thread()
 
 
@@ -68,7 +68,7 @@ def build(parser: Parse) -> "gradio.Blocks":
     try:
         import gradio  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise UserError("the demo needs gradio; install it with: pip install '.[demo]'") from error
+        raise UserError("the demo needs gradio; install it with: pip install 'dmlcsr_jax[demo]'") from error
 
     examples = draw_examples()
     turn = threading.Lock()

@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 
 from dmlcsr_jax import __version__, processor
-from dmlcsr_jax.console import console
+from dmlcsr_jax.console import print_plain
 from dmlcsr_jax.errors import UserError
 from dmlcsr_jax.fields import check_choice
 from dmlcsr_jax.files import write_text
@@ -92,7 +92,7 @@ def _time(job: Job, names: Sequence[str], path: pathlib.Path | None) -> Engine:
         with contextlib.suppress(OSError):
             write_text(path, json.dumps({"engine": best.name, "seconds": seconds}))
     times = ", ".join(f"{name} {1000 * value:.1f}" for name, value in seconds.items())
-    console.print(f"engine: {best.name}, the fastest for this network here (milliseconds per image: {times})")
+    print_plain(f"engine: {best.name}, the fastest for this network here (milliseconds per image: {times})")
     return best
 
 
