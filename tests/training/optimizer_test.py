@@ -167,3 +167,27 @@ def test_takes_the_steps_of_pytorch():
     for name, parameter in parameters.items():
         expected = torch_sgd(parameter, [gradient[name] for gradient in gradients], rates, 0.9, 0.05)
         np.testing.assert_allclose(found[name], expected, rtol=1e-12, err_msg=name)
+
+
+def test_adamw_decays_kernels_alone_and_the_encoder_follows_slowly():
+    settings = OptimizerSettings(name="adamw", weight_decay=0.1, backbone_factor=0.25)
+    layer = {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.full(3, 2.0), "gamma": jnp.array(2.0)}
+    params = {"encoder": layer, "parsing_head": layer}
+    optimizer = make_optimizer(settings, lambda step: 0.01)
+    state = optimizer.init(params)
+    still, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), state, params)
+    assert float(still["parsing_head"]["kernel"][0, 0]) == pytest.approx(-0.01 * 0.1 * 2, rel=1e-6)
+    assert not still["parsing_head"]["bias"].any() and not still["parsing_head"]["gamma"].any()
+    moved, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), state, params)
+    assert float(moved["parsing_head"]["bias"][0]) == pytest.approx(-0.01, rel=1e-4)  # Adam's first step has size one
+    for updates in (still, moved):
+        slow, fast = updates["encoder"], updates["parsing_head"]
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, 0.25 * b, rtol=1e-6), slow, fast)
+
+
+def test_warmup_ends_before_the_run_does():
+    config = make_config(training__epochs=5, optimizer__warmup_epochs=10)
+    with pytest.raises(
+        UserError, match=r"warmup_epochs is 10; it must be less than config\.training\.epochs"
+    ):
+        learning_rate_schedule(config, 1)
