@@ -187,7 +187,5 @@ def test_adamw_decays_kernels_alone_and_the_encoder_follows_slowly():
 
 def test_warmup_ends_before_the_run_does():
     config = make_config(training__epochs=5, optimizer__warmup_epochs=10)
-    with pytest.raises(
-        UserError, match=r"warmup_epochs is 10; it must be less than config\.training\.epochs"
-    ):
+    with pytest.raises(UserError, match=r"warmup_epochs is 10; it must be less than config\.training\.epochs"):
         learning_rate_schedule(config, 1)
