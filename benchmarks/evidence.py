@@ -53,7 +53,7 @@ def draw_curves(records: Sequence[Record]) -> Figure:
     for axes, group in zip(cells, groups, strict=False):
         counts = Counter(record["arm"] for record in group)  # in order of appearance
         arms = [arm for arm, count in counts.items() if 2 * count >= counts[group[0]["arm"]]]
-        for arm in arms:
+        for arm in reversed(arms):  # the baseline lies on top
             curves = [record["curve"] for record in group if record["arm"] == arm]
             for network, line in (("student", "-"), ("teacher", "--")):
                 _draw_mean(axes, mean_curve(curves, network), line, color=colors[arm], label=f"{arm}, {network}")
@@ -62,7 +62,7 @@ def draw_curves(records: Sequence[Record]) -> Figure:
         axes.set(xlabel="step", ylabel="mean F1 (%)")
         axes.grid(alpha=0.3)
         students = [line for line in axes.lines if line.get_linestyle() == "-"]  # every arm has one
-        axes.legend(students, arms, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.legend(students[::-1], arms, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     for axes in cells:
         axes.remove()
     return figure
