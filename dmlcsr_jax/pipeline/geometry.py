@@ -95,7 +95,8 @@ def restore_labels(prediction: np.ndarray, width: int, height: int) -> np.ndarra
 def restore_crop(labels: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
     """Maps labels of an input back to the image, by nearest neighbor; 0 outside of the input.
 
-    The last row and column of the input reach one pixel further, so that a whole image is covered to its edges.
+    If `matrix` is that of the whole image, the input's last row and column reach one pixel further, so that they cover the
+    image to its edges.
 
     Args:
       labels: [h, w] uint8, at the size of the input.
@@ -106,7 +107,10 @@ def restore_crop(labels: np.ndarray, matrix: np.ndarray, width: int, height: int
     Returns:
       [height, width] uint8.
     """
-    return _restore(cv2.copyMakeBorder(labels, 0, 1, 0, 1, cv2.BORDER_REPLICATE), matrix, width, height)
+    rows, columns = labels.shape
+    if np.array_equal(matrix, whole_image_matrix(width, height, (rows, columns))):
+        labels = cv2.copyMakeBorder(labels, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
+    return _restore(labels, matrix, width, height)
 
 
 def _restore(labels: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -130,7 +130,7 @@ def test_examples_need_no_scikit_image(monkeypatch):
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(UserError, match=r"pip install '\.\[demo\]'"):
+    with pytest.raises(UserError, match=r"pip install 'dmlcsr_jax\[demo\]'"):
         demo.build(parser)
 
 

@@ -86,13 +86,14 @@ function average(values, { count, to, step, others }) {
 }
 
 // Brings the labels of a crop back to the image, nearest neighbor: calls `set(index, label)` where it is not 0.
-// The last row and column reach one pixel further, as in restore_crop.
+// Those of the whole image reach one pixel further, as in restore_crop.
 export function restore({ labels, matrix }, image, [height, width], set) {
+  const whole = wholeMatrix(image.width, image.height, [height, width]).every((value, i) => value === matrix[i]);
   for (let y = 0, index = 0; y < image.height; y++)
     for (let x = 0; x < image.width; x++, index++) {
       const column = Math.floor(matrix[0] * x + matrix[1] * y + matrix[2] + 0.5);
       const row = Math.floor(matrix[3] * x + matrix[4] * y + matrix[5] + 0.5);
-      if (column < 0 || row < 0 || column > width || row > height) continue;
+      if (column < 0 || row < 0 || column >= width + whole || row >= height + whole) continue;
       const label = labels[Math.min(row, height - 1) * width + Math.min(column, width - 1)];
       if (label) set(index, label);
     }
