@@ -95,8 +95,8 @@ def restore_labels(prediction: np.ndarray, width: int, height: int) -> np.ndarra
 def restore_crop(labels: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
     """Maps labels of an input back to the image, by nearest neighbor; 0 outside of the input.
 
-    If `matrix` is that of the whole image, the input's last row and column reach one pixel further, so that they cover the
-    image to its edges.
+    If `matrix` is that of the whole image, the input's last row and column reach one pixel further, to cover the image
+    to its edges.
 
     Args:
       labels: [h, w] uint8, at the size of the input.
