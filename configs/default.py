@@ -1,7 +1,8 @@
 """The default configuration: every field and what it means.
 
-The values are those of the published recipe, except `target`, `soften` and `restart` of self-regulation
-(docs/self_regulation.md), which the recipes of CelebAMask-HQ, LaPa and Helen set to the published values.
+The values are those of the published recipe, except `input.flip_probability` (docs/differences.md), and `target`,
+`soften` and `restart` of self-regulation (docs/self_regulation.md), which the recipes of CelebAMask-HQ, LaPa and Helen
+set to the published values.
 
 The data are the embedded drawn faces; the network and its training are those of the paper (473², ResNet-101, SGD 1e-3,
 polynomial schedule, 200 epochs). Every other recipe only overrides this one.
