@@ -89,7 +89,7 @@ def test_the_teacher_is_kept_and_preferred(state, tmp_path):
     assert checkpoints.choose_weights(tmp_path) == "teacher"
     for weights, expected in ((None, teacher), ("teacher", teacher), ("student", taught.variables)):
         jax.tree.map(np.testing.assert_array_equal, checkpoints.load(tmp_path, weights)[0], expected)
-    with pytest.raises(UserError, match="weights is 'ema'; it can be student or teacher"):
+    with pytest.raises(UserError, match="weights is 'ema'; it can be student, teacher"):
         checkpoints.load(tmp_path, "ema")
     with pytest.raises(UserError, match="no teacher"):
         checkpoints.load(tmp_path / "checkpoints" / "6", "teacher")

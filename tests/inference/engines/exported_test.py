@@ -36,7 +36,7 @@ def workdir(tmp_path_factory):
     """A checkpoint, and in export/ its files of all formats."""
     folder = tmp_path_factory.mktemp("run")
     metadata = checkpoints.CheckpointMetadata(get_spec("lapa"), MODEL, SIZE, Preprocessing("BGR"))
-    variables = random_variables(create_model(11, **MODEL))
+    variables = random_variables(create_model(11, **MODEL), seed=2)
     checkpoints.save_variables(folder / "checkpoints", checkpoints.restore(checkpoints.store(variables)), metadata)
     modes.export(CONFIG, folder, folder / "export", formats=["safetensors", "onnx", "stablehlo"])
     return folder
