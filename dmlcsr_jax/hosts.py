@@ -23,14 +23,15 @@ def initialize(how: str) -> None:
     Raises:
       UserError: `how` cannot be read, or no cluster is found.
     """
-    if how != "auto" and how.count(",") != 2:
-        raise UserError(f"--distributed={how}: give auto on a cluster, or HOST:PORT,COUNT,INDEX")
+    address, count, index = None, None, None
+    if how != "auto":
+        try:
+            address, *numbers = how.split(",")
+            count, index = map(int, numbers)
+        except ValueError as error:
+            raise UserError(f"--distributed={how}: give auto on a cluster, or HOST:PORT,COUNT,INDEX") from error
     try:
-        if how == "auto":
-            jax.distributed.initialize()
-        else:
-            address, count, index = how.split(",")
-            jax.distributed.initialize(address, int(count), int(index))
+        jax.distributed.initialize(address, count, index)
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"--distributed={how} does not work ({error}); give auto on a cluster, or HOST:PORT,COUNT,INDEX"

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from etils import epath
@@ -177,9 +177,8 @@ def reaching(path: str | os.PathLike[str]) -> Iterator[None]:
     except Exception as error:
         if not is_remote(path) or not _is_of_storage(error):
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{path} cannot be reached ({reason[:200]}); check the bucket's name, and that you are logged in: "
+            f"{path} cannot be reached ({first_line(error)}); check the bucket's name, and that you are logged in: "
             "gcloud auth application-default login"
         ) from error
 

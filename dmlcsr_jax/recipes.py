@@ -3,7 +3,7 @@
 import difflib
 import pathlib
 import runpy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ml_collections import ConfigDict
 
@@ -44,8 +44,7 @@ def _refuse_unknown_fields(name: str, config: ConfigDict) -> None:
     fields = flatten_dict(_default().to_dict(), sep=".")
     for field in flatten_dict(config.to_dict(), sep="."):
         if field not in fields:
-            near = difflib.get_close_matches(field, fields, n=1, cutoff=0)[0]
-            raise UserError(f"--config={name}: there is no field {field}; did you mean {near}?")
+            raise UserError(f"--config={name}: there is no field {field}; did you mean {_nearest(field, fields)}?")
 
 
 def _default() -> ConfigDict:
@@ -79,10 +78,14 @@ def check_fields(argv: Sequence[str], config: ConfigDict) -> None:
         below = [field for field in fields if field.startswith(f"{name}.")]
         if below:
             raise UserError(f"--config.{name} is a section; set one of its fields: {', '.join(below)}")
-        near = difflib.get_close_matches(name, fields, n=1, cutoff=0)[0]
+        near = _nearest(name, fields)
         raise UserError(
             f"--config.{name}: there is no such field; did you mean --config.{near}? All are in configs/default.py"
         )
+
+
+def _nearest(name: str, fields: Iterable[str]) -> str:
+    return difflib.get_close_matches(name, fields, n=1, cutoff=0)[0]
 
 
 def _read_workdir_config(path: Path) -> ConfigDict | None:

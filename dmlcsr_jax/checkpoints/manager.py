@@ -15,7 +15,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from dmlcsr_jax.checkpoints import reading
 from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
 from dmlcsr_jax.console import print_plain
-from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.errors import UserError, first_line
 from dmlcsr_jax.hosts import is_first
 from dmlcsr_jax.paths import Path, absolute, as_path, remove_tree
 from dmlcsr_jax.types import PyTree, Variables
@@ -112,7 +112,7 @@ def restore_latest(
         except (MemoryError, PermissionError, TimeoutError, jax.errors.JaxRuntimeError):
             raise  # which says nothing about the file
         except Exception as error:  # Orbax raises many kinds for a broken file
-            broken[folder] = _first_line(error)
+            broken[folder] = first_line(error)
             continue
         _set_aside(broken)
         manager.reload()
@@ -121,10 +121,6 @@ def restore_latest(
         reason = next(iter(broken.values()))
         raise UserError(f"{manager.directory}: none of its checkpoints can be read ({reason}); use a new --workdir")
     return None, {}
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
 
 
 def _set_aside(broken: Mapping[Path, str]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from dmlcsr_jax.checkpoints import exported
 from dmlcsr_jax.checkpoints.metadata import CheckpointMetadata
-from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.errors import UserError, first_line
+from dmlcsr_jax.fields import check_choice
 from dmlcsr_jax.paths import Path, absolute, as_path, is_remote, reaching
 from dmlcsr_jax.types import PyTree
 
@@ -116,8 +117,8 @@ def load(path: str | Path, weights: str | None = None) -> tuple[dict[str, Any], 
 
 def find_item(folder: Path, weights: str | None) -> str:
     """The item of a step folder that holds these weights; UserError if there is none."""
-    if weights not in (None, *ITEMS):
-        raise UserError(f"weights is {weights!r}; it can be {' or '.join(ITEMS)}")
+    if weights is not None:
+        check_choice("weights", weights, ITEMS)
     if weights == "teacher" and not (folder / ITEMS["teacher"]).is_dir():
         if exported.is_exported(folder):
             raise UserError(f"{folder} holds one exported network, and no teacher; leave out --weights")
@@ -160,5 +161,4 @@ def _read_json(path: Path) -> Any:
 
 
 def _unreadable(folder: Path, error: Exception) -> UserError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return UserError(f"{folder} cannot be read as a checkpoint ({reason})")
+    return UserError(f"{folder} cannot be read as a checkpoint ({first_line(error)})")

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load, save_file
 
 from dmlcsr_jax import files
-from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.errors import UserError, first_line
 from dmlcsr_jax.paths import Path, as_path
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".npz")
@@ -80,7 +80,6 @@ def _torch(path: Path) -> ModuleType:
 
 
 def _refusal(path: Path, error: Exception) -> UserError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return UserError(
-        f"{path} cannot be read as weights ({reason[:200]}); is it complete, and of the format in its name?"
+        f"{path} cannot be read as weights ({first_line(error)}); is it complete, and of the format in its name?"
     )

@@ -56,7 +56,7 @@ def create_evaluate(evaluator: Evaluator, split: str, workdir: Path) -> Evaluate
 
 def _equal(tree: PyTree, other: PyTree) -> bool:
     """Whether two trees of arrays hold the same values, as student and teacher do after a restart."""
-    return all(jax.tree.leaves(jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), tree, other)))
+    return bool(jax.tree.reduce(jnp.logical_and, jax.tree.map(jnp.array_equal, tree, other)))
 
 
 def _curves(results: Mapping[str, Scores], split: str) -> dict[str, float]:

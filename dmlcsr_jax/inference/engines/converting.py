@@ -5,7 +5,7 @@ import importlib.util
 import pathlib
 from collections.abc import Iterable
 
-from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.errors import UserError, first_line
 from dmlcsr_jax.files import replacing
 from dmlcsr_jax.inference.engines import cache
 from dmlcsr_jax.inference.engines.sources import Source
@@ -66,8 +66,7 @@ def _convert(source: Source, scale: float) -> bytes:
     except UserError:
         raise
     except Exception as error:  # such as a backbone of one's own without `onnx_nodes`
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{source.name} cannot become ONNX ({reason[:200]}); use engine jax") from error
+        raise UserError(f"{source.name} cannot become ONNX ({first_line(error)}); use engine jax") from error
 
 
 def _code() -> Iterable[bytes]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmlcsr_jax.checkpoints import CheckpointMetadata
-from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.errors import UserError, first_line
 from dmlcsr_jax.models import TestTimeAugmentation
 from dmlcsr_jax.paths import as_path
 from dmlcsr_jax.types import Array, Precision, Variables
@@ -85,8 +85,7 @@ class StableHloGraph:
         try:
             call = jax.export.deserialize(bytearray(as_path(path).read_bytes())).call
         except Exception as error:  # a broken file raises many kinds
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UserError(f"{path} cannot be read as StableHLO ({reason[:200]}); export it again") from error
+            raise UserError(f"{path} cannot be read as StableHLO ({first_line(error)}); export it again") from error
         self._run = {name: jax.jit(lambda images, name=name: call(images)[name]) for name in ("labels", "logits")}
 
     def labels(self, images: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from dmlcsr_jax.errors import UserError
+from dmlcsr_jax.errors import UserError, first_line
 
 _ERROR = 3  # severity; onnxruntime otherwise warns about devices that it does not find
 
@@ -31,8 +31,7 @@ class OnnxRuntimeGraph:
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has kinds of its own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UserError(f"{name} cannot be run by onnxruntime ({reason[:200]}); export it again") from error
+            raise UserError(f"{name} cannot be run by onnxruntime ({first_line(error)}); export it again") from error
         self._options = onnxruntime.RunOptions()
         self._options.only_execute_path_to_fetches = True
 
