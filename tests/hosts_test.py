@@ -52,8 +52,7 @@ def start(workdir, data, processes, devices, *arguments):
         "--config.training.log_every=1",
         "--config.training.checkpoint_every=3",
         "--config.evaluation.every_epochs=2",
-        "--config.self_regulation.epochs_before_cycles=2",  # the last epoch is a cycle, with a teacher
-        "--config.self_regulation.cycle_epochs=1",
+        "--config.self_regulation.enabled=False",
         *arguments,
     ]
     joined = [
@@ -128,12 +127,11 @@ def test_processes_make_no_difference(one_process, tmp_path, processes, devices)
 
 def test_a_checkpoint_of_four_devices_resumes_on_two_and_on_one(one_process, tmp_path):
     """Without Lovász, which ranks the pixels of each device and so depends on the number of devices."""
-    data = one_process / "data"
-    no_lovasz = ("--config.loss.lovasz=0.0", "--config.self_regulation.enabled=False")
-    finish(start(tmp_path / "whole", data, 1, 4, *no_lovasz))
+    data, no_lovasz = one_process / "data", "--config.loss.lovasz=0.0"
+    finish(start(tmp_path / "whole", data, 1, 4, no_lovasz))
     run = tmp_path / "run"
-    stop(run, data, 1, 4, *no_lovasz)
-    stop(run, data, 1, 2, *no_lovasz)
-    output = finish(start(run, data, 1, 1, *no_lovasz))[0]
+    stop(run, data, 1, 4, no_lovasz)
+    stop(run, data, 1, 2, no_lovasz)
+    output = finish(start(run, data, 1, 1, no_lovasz))[0]
     assert "resuming from the checkpoint of step" in output
     assert_same_losses(run, tmp_path / "whole", without=["train/lovasz"])

@@ -29,7 +29,7 @@ def read_class_weights(
     if text == "none":
         return None
     if text == "inverse_sqrt":
-        counts = np.asarray(pixels, np.float64)
+        counts = np.array(pixels, np.float64)
         for pair in flip_pairs:
             ids = [class_names.index(name) for name in pair]
             counts[ids] = counts[ids].mean()
